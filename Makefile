@@ -1,0 +1,57 @@
+# Needs git, make and Python 3.11. Everything else is set up by the first target that needs it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BOOTSTRAP := .segloop/uv
+UV := $(BOOTSTRAP)/bin/uv
+READY := .venv/.ready
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export UV_COMPILE_BYTECODE := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+# Byte code halves the start-up time of the heavy libraries.
+unexport PYTHONDONTWRITEBYTECODE
+unexport VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint lock bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(READY) ## Create .venv with every dependency at its locked version
+
+$(UV):
+	$(PYTHON) -m venv $(BOOTSTRAP)
+	$(BOOTSTRAP)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
+
+$(READY): requirements.lock pyproject.toml | $(UV)
+	test -x .venv/bin/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python .venv/bin/python requirements.lock
+	$(UV) pip install --quiet --python .venv/bin/python --no-deps --editable .
+	touch $@
+
+demo: $(READY) ## Demo data -> validated -> trained -> evaluated -> registered in MLflow, with a table at the end
+	dvc repro
+	segloop track
+	segloop register
+	segloop summary
+
+lint: $(READY) ## Style, types and the direction of imports
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+
+check: lint ## The fast part: lint, types, unit tests
+	pytest -n 2 -m "not e2e"
+
+test: lint ## All tests: lint, types, unit tests and the journeys
+	pytest -n 2
+
+lock: | $(UV) ## Resolve requirements.lock anew from pyproject.toml
+	$(UV) pip compile pyproject.toml --extra dev --python-version 3.11 --no-emit-index-url --no-header \
+	  --no-annotate --upgrade --quiet --output-file requirements.lock
+
+bench: $(READY) ## Measure against peers, side by side; tables in benchmarks/results (needs CAMVID=folder for some)
+	for script in benchmarks/*.py; do python $$script $(if $(CAMVID),--camvid $(CAMVID)) || exit 1; done
+
+clean: ## Remove the environment and everything that stages made (the dataset stays)
+	rm -rf .venv .segloop .mypy_cache .ruff_cache .pytest_cache

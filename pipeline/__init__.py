@@ -1,0 +1,1 @@
+"""Stages (files to files) and actions (change the world), one module each."""

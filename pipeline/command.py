@@ -1,0 +1,81 @@
+"""Runs a `main` as a command line, with the project's exit codes and progress bars."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from pipeline.errors import OutageError, SegloopError, UserError
+
+Element = TypeVar("Element")
+
+# A full disk, a quota reached, a limit on the size of files.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
+    """Runs `main` with command-line arguments and exits with the code its outcome calls for.
+
+    Args:
+        main: A function with typer annotations; its docstring is the help.
+        argv: The arguments, without the program's name; those of the process when None.
+
+    Raises:
+        SystemExit: Always. 0 success, 1 a failed verdict, 2 the user's mistake, 3 an outage.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(main)
+    sys.exit(exit_code(lambda: app(args=argv, standalone_mode=True)))
+
+
+def exit_code(call: Callable[[], object]) -> int:
+    """Calls a command and turns its outcome into an exit code, printing what went wrong to stderr."""
+    try:
+        assert_workspace_code()
+        call()
+    except SegloopError as error:
+        return _say(error)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        return _say(OutageError(f"The disk is full: {error}. Free some space and run the command again."))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def assert_workspace_code() -> None:
+    """Refuses to run another checkout's code as a stage of this workspace.
+
+    DVC names the workspace in DVC_ROOT. An editable install of another checkout would otherwise run
+    silently, and DVC would cache its results under this checkout's name.
+
+    Raises:
+        UserError: The imported package lies outside the workspace that DVC runs.
+    """
+    workspace = os.environ.get("DVC_ROOT")
+    code = Path(__file__).resolve().parent.parent
+    if workspace and Path(workspace).resolve() != code:
+        raise UserError(
+            f"The stage would run the code of {code}, but DVC runs the workspace {workspace}. "
+            "Run stages as `python -m pipeline.NAME` from the workspace's root.",
+        )
+
+
+def progress(elements: Iterable[Element], *, total: int | None = None, label: str) -> Iterator[Element]:
+    """Yields the elements behind a progress bar on stderr, which is silent where no terminal looks on."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(elements, description=label, total=total, console=console, disable=not console.is_terminal)
+
+
+def _say(error: SegloopError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code

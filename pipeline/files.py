@@ -1,0 +1,78 @@
+"""Writes that are either whole or absent, and digests of what was written."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Writes a file whole: under a temporary name in the same folder, then renamed."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; renames it on success, removes it on failure.
+
+    The suffix is kept, since writers choose a format by it. The folder is made when it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        temporary = folder / path.name
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`; on success it takes the place of `path`, on failure it goes.
+
+    A folder that stood at `path` is replaced as a whole: nothing of it stays among the new files.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        new = folder / "new"
+        new.mkdir()
+        yield new
+        if path.exists():
+            path.rename(folder / "old")
+        new.rename(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sha256_bytes(data: bytes) -> str:
+    """The SHA-256 digest in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 digest of a file's content in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_json(value: object) -> str:
+    """The SHA-256 digest of a value's canonical JSON (sorted keys, no blanks)."""
+    return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON for people and machines: indented, sorted, NaN refused since JSON has none."""
+    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,199 @@
+"""The one place that decodes images and masks: limited before decoding, EXIF orientation normalised."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from pydantic import Field
+
+from pipeline.params import Section
+
+RGB_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
+MASK_MODES = {"1", "L", "P", "I", "I;16", "I;16B", "I;16L"}
+SIXTEEN_BIT_MODES = {"I", "I;16", "I;16B", "I;16L"}
+
+
+class ImageError(ValueError):
+    """Bytes that are no readable image within the limits; the message is the reason."""
+
+
+class Limits(Section):
+    """Section `limits`: what every stage refuses before it is decoded.
+
+    Attributes:
+        max_bytes: Largest encoded size, in bytes.
+        max_pixels: Largest width times height, in pixels.
+    """
+
+    max_bytes: int = Field(ge=1)
+    max_pixels: int = Field(ge=1)
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the header says, before any pixel is decoded; width and height are as shown (EXIF applied)."""
+
+    width: int
+    height: int
+    mode: str
+    orientation: int
+
+
+def image_facts(data: bytes, limits: Limits) -> ImageFacts:
+    """Reads an image's header.
+
+    Raises:
+        ImageError: The bytes are no image, or are beyond the limits.
+    """
+    with _opened(data, limits) as image:
+        orientation = _orientation(image)
+        swapped = orientation >= 5  # noqa: PLR2004 - EXIF: 5 to 8 exchange rows and columns
+        width, height = (image.height, image.width) if swapped else image.size
+        return ImageFacts(width, height, image.mode, orientation)
+
+
+def decode_image(data: bytes, limits: Limits) -> np.ndarray:
+    """Decodes an image as it is meant to be seen.
+
+    Returns:
+        Shape (H, W, 3), uint8 RGB, EXIF orientation applied; 16-bit grey is scaled to 8 bits, transparency dropped.
+
+    Raises:
+        ImageError: The bytes are no image, are damaged, beyond the limits, or of a mode that has no RGB form.
+    """
+    with _opened(data, limits) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in SIXTEEN_BIT_MODES:
+            grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            return np.repeat(grey[:, :, None], 3, axis=2)
+        if upright.mode not in RGB_MODES:
+            raise ImageError(f"mode {upright.mode} has no RGB form; supported: {', '.join(sorted(RGB_MODES))}")
+        return np.asarray(upright.convert("RGB"))
+
+
+def decode_mask(data: bytes, limits: Limits) -> np.ndarray:
+    """Decodes a mask of class ids (grey or palette indices), EXIF orientation applied.
+
+    Returns:
+        Shape (H, W), uint8.
+
+    Raises:
+        ImageError: The bytes are no image, are damaged, beyond the limits, in colours, or hold values above 255.
+    """
+    with _opened(data, limits) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode not in MASK_MODES:
+            raise ImageError(f"mode {upright.mode} holds no class ids; a mask is 8-bit grey or palette")
+        values = np.asarray(upright)
+        if values.size and int(values.max()) > np.iinfo(np.uint8).max:
+            raise ImageError(f"a mask holds ids up to 255, received {int(values.max())}")
+        return values.astype(np.uint8)
+
+
+def decode_pixels(data: bytes, limits: Limits) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decodes a source's mask as it is, before anything is known of what its values mean; EXIF orientation applied.
+
+    Returns:
+        The pixels, shape (H, W) int64 for grey, 16-bit and palette indices (1-bit masks hold 0 and 1), or (H, W, 3)
+        uint8 RGB for colours (transparency dropped); and the palette, shape (n, 3) uint8, None without one.
+
+    Raises:
+        ImageError: The bytes are no image, are damaged, beyond the limits, or of a mode that is no mask.
+    """
+    with _opened(data, limits) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in MASK_MODES:
+            flat = upright.getpalette() if upright.mode == "P" else None
+            palette = None if flat is None else np.asarray(flat, dtype=np.uint8).reshape(-1, 3)
+            return np.asarray(upright).astype(np.int64), palette
+        if upright.mode == "LA":
+            return np.asarray(upright.convert("L")).astype(np.int64), None
+        if upright.mode not in RGB_MODES:
+            raise ImageError(f"mode {upright.mode} is no mask; supported: grey, palette and RGB")
+        return np.asarray(upright.convert("RGB")), None
+
+
+def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns pixels as stored into pixels as shown, by the EXIF orientation 1 to 8. Shape: (H, W, ...)."""
+    if orientation >= 5:  # noqa: PLR2004 - EXIF: 5 to 8 exchange rows and columns
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def encode_mask(mask: np.ndarray) -> bytes:
+    """Encodes a mask as 8-bit PNG. Shape: (H, W), uint8."""
+    return _png(Image.fromarray(mask))
+
+
+def encode_image(image: np.ndarray) -> bytes:
+    """Encodes a picture as PNG. Shape: (H, W, 3), uint8 RGB."""
+    return _png(Image.fromarray(image))
+
+
+def colour_mask(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Paints class ids. Shapes: mask (H, W) uint8, palette (256, 3) uint8 -> (H, W, 3) uint8."""
+    painted: np.ndarray = palette[mask]
+    return painted
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, palette: np.ndarray, alpha: float) -> np.ndarray:
+    """Lays a painted mask over an image of the same size. Shape: (H, W, 3), uint8.
+
+    Args:
+        image: Shape (H, W, 3), uint8 RGB.
+        mask: Shape (H, W), uint8 class ids.
+        palette: Shape (256, 3), uint8.
+        alpha: Weight of the mask's colours, 0 to 1.
+    """
+    blended = (1 - alpha) * image + alpha * colour_mask(mask, palette)
+    result: np.ndarray = blended.round().astype(np.uint8)
+    return result
+
+
+@contextmanager
+def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
+    if len(data) > limits.max_bytes:
+        raise ImageError(f"{len(data)} bytes are over the limit of {limits.max_bytes}")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large images; the limit below is ours and decides.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data)) as image:
+                _check_size(image, limits)
+                yield image
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(f"{len(data)} bytes are no image of a known format") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        # What Pillow's decoders raise on damaged input.
+        raise ImageError(f"damaged image: {error}") from None
+
+
+def _check_size(image: Image.Image, limits: Limits) -> None:
+    if image.width * image.height > limits.max_pixels:
+        raise ImageError(f"{image.width}x{image.height} px are over the limit of {limits.max_pixels} px")
+
+
+def _check_size(image: Image.Image, limits: Limits) -> None:
+    if image.width * image.height > limits.max_pixels:
+        raise ImageError(f"{image.width}x{image.height} px are over the limit of {limits.max_pixels} px")
+
+
+def _orientation(image: Image.Image) -> int:
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()

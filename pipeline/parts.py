@@ -1,0 +1,265 @@
+"""The dataset on disk: immutable Parquet parts, one row per annotated image.
+
+A dataset is a folder of batches, a batch a folder of parts: `DATASET/BATCH/part-00000.parquet`. A batch appears by
+one rename, so it is whole or absent. Images and masks are `{bytes, path}` structs, the convention of Hugging Face
+datasets. A later row of the same item with a higher revision supersedes the lower; a row with `deleted` is a
+tombstone.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import UserError
+from pipeline.files import atomic_dir
+
+ROW_GROUP_ROWS = 32
+PART_BYTES = 128 * 2**20
+BATCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SAMPLING = ("uniform", "selected")
+
+_BYTES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_FIELDS: dict[str, pa.DataType] = {
+    "item_id": pa.string(),
+    "revision": pa.int32(),
+    "deleted": pa.bool_(),
+    "image": _BYTES,
+    "mask": _BYTES,
+    "group": pa.string(),
+    "sequence_index": pa.int64(),
+    "annotator": pa.string(),
+    "captured_at": pa.timestamp("us", tz="UTC"),
+    "source": pa.string(),
+    "source_split": pa.string(),
+    "sampling": pa.string(),
+    "sha256": pa.string(),
+    "mask_source_sha256": pa.string(),
+}
+INDEX_COLUMNS = [name for name in _FIELDS if name not in {"image", "mask"}]
+PLACE_COLUMNS = ["batch", "part", "row_group", "row"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One annotated image, as a row of a part.
+
+    Attributes:
+        item_id: Unique name in the dataset.
+        image: Encoded image, bytes as they came.
+        mask: PNG of taxonomy ids, 8-bit.
+        image_path: The name that the image had in its source.
+        mask_path: The name that the mask had in its source.
+        group: What must never straddle splits (scene, sequence, site).
+        sha256: Digest of the image's bytes.
+        mask_source_sha256: Digest of the annotation as it came.
+        source: Where it came from; chooses the remap.
+        revision: Higher supersedes lower.
+        deleted: A tombstone: the item is removed.
+        sequence_index: Place in the group's sequence.
+        annotator: Who drew the mask.
+        captured_at: When the image was taken, UTC.
+        source_split: The split that came with the data, when it was accepted.
+        sampling: `uniform`, or `selected` when a model chose it; selected items never enter the holdout.
+        slices: Values of the slice columns (camera, lighting, site).
+    """
+
+    item_id: str
+    image: bytes
+    mask: bytes
+    image_path: str
+    mask_path: str
+    group: str
+    sha256: str
+    mask_source_sha256: str
+    source: str
+    revision: int = 1
+    deleted: bool = False
+    sequence_index: int | None = None
+    annotator: str | None = None
+    captured_at: datetime | None = None
+    source_split: str | None = None
+    sampling: str = "uniform"
+    slices: dict[str, str] = field(default_factory=dict)
+
+
+def parts(root: Path) -> list[Path]:
+    """The dataset's parts, in the order of their names; none when the folder is missing."""
+    return sorted(part for part in root.glob("*/part-*.parquet") if not part.parent.name.startswith("."))
+
+
+def write_batch(root: Path, batch: str, items: Iterable[Item], slice_names: Sequence[str] = ()) -> list[Path]:
+    """Writes items as the parts of a new batch; it appears whole, by one rename, or not at all.
+
+    Args:
+        root: The dataset's folder.
+        batch: The batch's name, which must be new.
+        items: Consumed as a stream; about one row group is held in memory.
+        slice_names: The slice columns; an item without a value gets null.
+
+    Returns:
+        The parts written. An empty stream writes one part without rows.
+
+    Raises:
+        UserError: The name is not usable or taken, or a slice column has the name of a column of the format.
+    """
+    schema = _schema(slice_names)
+    folder = root / checked_batch_name(batch)
+    if folder.exists():
+        raise UserError(f"Batch '{batch}' exists in {root}. Parts are immutable: choose another name.")
+    with atomic_dir(folder) as temporary:
+        count = _write_parts(temporary, items, schema)
+    return [folder / _part_name(number) for number in range(count)]
+
+
+def checked_batch_name(batch: str) -> str:
+    """The name itself when it can be a folder of a dataset.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if not BATCH_NAME.fullmatch(batch):
+        raise UserError(f"A batch's name has letters, digits, '.', '_' and '-' only, received {batch!r}.")
+    return batch
+
+
+def read_index(root: Path) -> pd.DataFrame:
+    """Reads every column but the bytes: the winning revision of each item, tombstoned items left out.
+
+    Args:
+        root: The dataset's folder.
+
+    Returns:
+        One row per item, sorted by `item_id`: the format's columns, slice columns, and `batch`, `part` (relative
+        path), `row_group`, `row` (within the row group). Null is None, NaN or NA.
+
+    Raises:
+        UserError: A part is damaged or of another format, or equal revisions of an item differ in content.
+    """
+    tables = [_part_index(root, part) for part in parts(root)]
+    if not tables:
+        return pd.DataFrame({name: pd.Series(dtype="object") for name in [*INDEX_COLUMNS, *PLACE_COLUMNS]})
+    table = pa.concat_tables(tables, promote_options="default")
+    return _winners(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+
+
+def slice_columns(index: pd.DataFrame) -> list[str]:
+    """The slice columns of an index, sorted."""
+    return sorted(set(index.columns) - {*INDEX_COLUMNS, *PLACE_COLUMNS})
+
+
+def read_items(root: Path, index: pd.DataFrame) -> Iterator[tuple[dict[str, Any], bytes, bytes]]:
+    """Reads images and masks of the index's rows, whole row groups at a time, in the order of the parts.
+
+    Args:
+        root: The dataset's folder.
+        index: Rows of `read_index`; any selection of them.
+
+    Yields:
+        The row as a dict, the encoded image, the encoded mask.
+    """
+    for part, in_part in index.groupby("part", sort=True):
+        with pq.ParquetFile(root / str(part)) as file:
+            for row_group, in_group in in_part.groupby("row_group", sort=True):
+                table = file.read_row_group(int(str(row_group)), columns=["image.bytes", "mask.bytes"])
+                images, masks = table.column("image"), table.column("mask")
+                for row in in_group.sort_values("row").to_dict("records"):
+                    place = int(row["row"])
+                    image, mask = images[place]["bytes"].as_py(), masks[place]["bytes"].as_py()
+                    yield {str(key): value for key, value in row.items()}, image, mask
+
+
+def _schema(slice_names: Sequence[str]) -> pa.Schema:
+    taken = sorted(set(slice_names) & {*_FIELDS, *PLACE_COLUMNS})
+    if taken:
+        raise UserError(f"Slice columns cannot have the names of the format's own columns, received {taken}.")
+    columns = {**_FIELDS, **{name: pa.string() for name in sorted(slice_names)}}
+    return pa.schema(list(columns.items()))
+
+
+def _part_name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _write_parts(folder: Path, items: Iterable[Item], schema: pa.Schema) -> int:
+    stream, count = iter(items), 0
+    more = True
+    while more or count == 0:
+        with pq.ParquetWriter(folder / _part_name(count), schema, **_encoding(schema)) as writer:
+            more = _fill_part(writer, stream, schema)
+        count += 1
+    return count
+
+
+def _fill_part(writer: pq.ParquetWriter, stream: Iterator[Item], schema: pa.Schema) -> bool:
+    """Writes row groups until the part is full; returns whether the stream may hold more."""
+    written = 0
+    while written < PART_BYTES:
+        rows = [_row(item) for item in islice(stream, ROW_GROUP_ROWS)]
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=ROW_GROUP_ROWS)
+        if len(rows) < ROW_GROUP_ROWS:
+            return False
+        written += sum(len(row["image"]["bytes"]) + len(row["mask"]["bytes"]) for row in rows)
+    return True
+
+
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    # Images and masks are compressed already: a second pass costs time and gains nothing.
+    bulk = {"image.bytes": "NONE", "mask.bytes": "NONE"}
+    others = {"image.path": "ZSTD", "mask.path": "ZSTD"}
+    flat = {name: "ZSTD" for name in schema.names if name not in {"image", "mask"}}
+    return {"compression": {**bulk, **others, **flat}, "use_dictionary": list(flat)}
+
+
+def _row(item: Item) -> dict[str, Any]:
+    row = {name: getattr(item, name) for name in INDEX_COLUMNS}
+    row["image"] = {"bytes": item.image, "path": item.image_path}
+    row["mask"] = {"bytes": item.mask, "path": item.mask_path}
+    return row | item.slices
+
+
+def _part_index(root: Path, part: Path) -> pa.Table:
+    try:
+        with pq.ParquetFile(part) as file:
+            schema = file.schema_arrow
+            missing = [name for name in _FIELDS if name not in schema.names]
+            if missing:
+                raise UserError(f"{part} is no part of a dataset: the columns {missing} are missing.")
+            names = [name for name in schema.names if name not in {"image", "mask"}]
+            table = file.read(columns=names)
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{part} is damaged: {error}. Restore it with `dvc checkout` or ingest it again.") from None
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    rows = np.concatenate([np.arange(size) for size in sizes]) if sizes else np.arange(0)
+    relative = part.relative_to(root)
+    return (
+        table.append_column("batch", pa.array([relative.parent.name] * len(groups), pa.string()))
+        .append_column("part", pa.array([relative.as_posix()] * len(groups), pa.string()))
+        .append_column("row_group", pa.array(groups, pa.int32()))
+        .append_column("row", pa.array(rows, pa.int32()))
+    )
+
+
+def _winners(rows: pd.DataFrame) -> pd.DataFrame:
+    ordered = rows.sort_values(["item_id", "revision", "part", "row_group", "row"], kind="stable")
+    same = ordered[ordered.duplicated(["item_id", "revision"], keep=False)]
+    content = same.groupby(["item_id", "revision"])[["sha256", "mask_source_sha256", "deleted"]].nunique(dropna=False)
+    differing = content[(content > 1).any(axis=1)].index.tolist()
+    if differing:
+        item, revision = differing[0]
+        raise UserError(
+            f"{len(differing)} items have equal revisions with different content, first '{item}' revision {revision} "
+            f"in {sorted(same[same['item_id'] == item]['part'])}. Ingest the newer one with `--relabel`.",
+        )
+    last = ordered.drop_duplicates("item_id", keep="last")
+    return last[~last["deleted"].astype(bool)].reset_index(drop=True)

@@ -1,0 +1,63 @@
+"""Tests of the command line's shell: exit codes and the workspace's code."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from pipeline.command import exit_code, run
+from pipeline.errors import OutageError, SegloopError, UserError, VerdictError
+
+
+@pytest.mark.parametrize(("error", "code"), [(VerdictError, 1), (UserError, 2), (OutageError, 3)])
+def test_each_kind_of_error_has_its_exit_code(
+    error: type[SegloopError], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message goes to stderr, without a traceback."""
+
+    def main() -> None:
+        raise error("what happened")
+
+    with pytest.raises(SystemExit) as stop:
+        run(main, [])
+    assert stop.value.code == code
+    assert capsys.readouterr().err == "error: what happened\n"
+
+
+def test_a_full_disk_is_an_outage(capsys: pytest.CaptureFixture[str]) -> None:
+    """Running again after freeing space may help, and the message says so."""
+
+    def main() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "data/x")
+
+    with pytest.raises(SystemExit) as stop:
+        run(main, [])
+    assert stop.value.code == 3
+    assert "disk is full" in capsys.readouterr().err
+
+
+def test_a_bug_is_not_dressed_up_as_a_users_mistake() -> None:
+    """What nobody foresaw keeps its traceback."""
+    with pytest.raises(ZeroDivisionError):
+        exit_code(lambda: 1 / 0)
+
+
+def test_a_wrong_option_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """Misuse of the command line is the user's mistake."""
+
+    def main(size: int) -> None:
+        print(size)
+
+    with pytest.raises(SystemExit) as stop:
+        run(main, ["--speed", "3"])
+    assert stop.value.code == 2
+    assert "No such option" in capsys.readouterr().err
+
+
+def test_another_checkouts_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stage that DVC runs in one workspace never runs the code of another."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert exit_code(lambda: None) == 2
+    assert f"DVC runs the workspace {tmp_path}" in capsys.readouterr().err
