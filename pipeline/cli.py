@@ -2,22 +2,20 @@
 
 import importlib
 import sys
-from typing import Any
 
 import click
-import typer
 
-from pipeline.command import exit_code
+from pipeline.command import run
 
 # Help lines stand here so that `segloop --help` imports no stage: those take seconds.
 STAGES = {
     "demo-data": "Render the demo dataset of warehouse scenes, with faults of known truth on request.",
-    "catalog": "Write one row of facts per annotated image.",
+    "catalog": "Measure every annotated image: sizes, class pixels, components, hashes, brightness, blur.",
     "validate": "Judge the catalogue: a verdict, a quarantine with reasons, Data Docs.",
     "prepare": "Cut the accepted items into memory-mapped tiles; list the holdout with its digest.",
-    "train": "Train the model on the tiles.",
-    "export": "Write the graph that will serve, with its parity report.",
-    "evaluate": "Measure the exported graph on the holdout.",
+    "train": "Trains a network on prepared tiles; run again after a kill, it resumes from the last finished epoch.",
+    "export": "Export the trained network as the graph that serves, calibrated, and prove that it computes the same.",
+    "evaluate": "Measure the exported graph on the full-size images of the holdout.",
 }
 ACTIONS = {
     "use": "Put a project's taxonomy and params in place.",
@@ -30,43 +28,30 @@ ACTIONS = {
 }
 
 
-class Commands(click.Group):
-    """A group that knows its commands' names and imports a command's module when it is called."""
+class Listing(click.Group):
+    """Lists the commands; `main` dispatches to them, so that a command's module is imported when it is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """The names in the order of the loop."""
-        return [*ACTIONS, *STAGES]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """The command of this name, or None when there is none."""
-        if cmd_name not in {**STAGES, **ACTIONS}:
-            return None
-        module = importlib.import_module(f"pipeline.{cmd_name.replace('-', '_')}")
-        return command_of(module, cmd_name)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Lists actions and stages apart."""
         for title, commands in (("Actions", ACTIONS), ("Stages (run by `dvc repro`)", STAGES)):
             with formatter.section(title):
                 formatter.write_dl(list(commands.items()))
 
 
-def command_of(module: Any, name: str) -> click.Command:
-    """The command line of a module's `main`."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command(name)(module.main)
-    return typer.main.get_command(app)
-
-
-group = Commands(
+listing = Listing(
     name="segloop",
     help="The MLOps loop for semantic segmentation.\n\nExample: segloop ingest photos/ --format folders --batch may",
+    commands=[click.Command(name, help=line) for name, line in {**ACTIONS, **STAGES}.items()],
 )
 
 
 def main() -> None:
     """Runs the command line of the process; see `pipeline.command.run` for the exit codes."""
-    sys.exit(exit_code(group))
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in listing.commands:
+        module = importlib.import_module(f"pipeline.{arguments[0].replace('-', '_')}")
+        run(module.main, arguments[1:], name=f"segloop {arguments[0]}")
+    listing(arguments, prog_name="segloop")
 
 
 if __name__ == "__main__":

@@ -17,19 +17,20 @@ Element = TypeVar("Element")
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def run(main: Callable[..., None], argv: list[str] | None = None) -> None:
+def run(main: Callable[..., None], argv: list[str] | None = None, *, name: str | None = None) -> None:
     """Runs `main` with command-line arguments and exits with the code its outcome calls for.
 
     Args:
         main: A function with typer annotations; its docstring is the help.
         argv: The arguments, without the program's name; those of the process when None.
+        name: How the help and the errors call the program; the module's name when None.
 
     Raises:
         SystemExit: Always. 0 success, 1 a failed verdict, 2 the user's mistake, 3 an outage.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(main)
-    sys.exit(exit_code(lambda: app(args=argv, standalone_mode=True)))
+    sys.exit(exit_code(lambda: app(args=argv, prog_name=name, standalone_mode=True)))
 
 
 def exit_code(call: Callable[[], object]) -> int:

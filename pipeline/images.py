@@ -183,11 +183,6 @@ def _check_size(image: Image.Image, limits: Limits) -> None:
         raise ImageError(f"{image.width}x{image.height} px are over the limit of {limits.max_pixels} px")
 
 
-def _check_size(image: Image.Image, limits: Limits) -> None:
-    if image.width * image.height > limits.max_pixels:
-        raise ImageError(f"{image.width}x{image.height} px are over the limit of {limits.max_pixels} px")
-
-
 def _orientation(image: Image.Image) -> int:
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in range(1, 9) else 1

@@ -131,11 +131,12 @@ def checked_batch_name(batch: str) -> str:
     return batch
 
 
-def read_index(root: Path) -> pd.DataFrame:
+def read_index(root: Path, *, tombstones: bool = False) -> pd.DataFrame:
     """Reads every column but the bytes: the winning revision of each item, tombstoned items left out.
 
     Args:
         root: The dataset's folder.
+        tombstones: Keep the rows of removed items too, which hold the revision that a return must exceed.
 
     Returns:
         One row per item, sorted by `item_id`: the format's columns, slice columns, and `batch`, `part` (relative
@@ -148,7 +149,8 @@ def read_index(root: Path) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame({name: pd.Series(dtype="object") for name in [*INDEX_COLUMNS, *PLACE_COLUMNS]})
     table = pa.concat_tables(tables, promote_options="default")
-    return _winners(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+    winners = _winners(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+    return winners if tombstones else winners[~winners["deleted"].astype(bool)].reset_index(drop=True)
 
 
 def slice_columns(index: pd.DataFrame) -> list[str]:
@@ -261,5 +263,4 @@ def _winners(rows: pd.DataFrame) -> pd.DataFrame:
             f"{len(differing)} items have equal revisions with different content, first '{item}' revision {revision} "
             f"in {sorted(same[same['item_id'] == item]['part'])}. Ingest the newer one with `--relabel`.",
         )
-    last = ordered.drop_duplicates("item_id", keep="last")
-    return last[~last["deleted"].astype(bool)].reset_index(drop=True)
+    return ordered.drop_duplicates("item_id", keep="last").reset_index(drop=True)

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+# Datumaro puts a lazy twin, without submodules, in the place of a pandas that is loaded already. First, it cannot.
+import datumaro  # noqa: F401
 import pytest
 import yaml
 from hypothesis import settings

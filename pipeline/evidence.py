@@ -1,0 +1,154 @@
+"""The columns that the checks judge, derived from the catalogue: per item, per accepted item, per class."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from pipeline.checks import ValidateParams
+from pipeline.near_duplicates import nearest_across, parse_hashes
+from pipeline.splits import HOLDOUT, SPLITS, resolve
+from pipeline.taxonomy import Taxonomy
+
+PX_UNIT = 10_000
+# Which copy of a duplicate stays: a holdout must not shrink because someone added its image to the training data.
+KEEP_ORDER = {HOLDOUT: 0, "val": 1, "train": 2}
+
+
+def item_evidence(catalog: pd.DataFrame, splits: Mapping[str, set[str]], num_classes: int) -> pd.DataFrame:
+    """Adds the columns that the item checks judge.
+
+    Args:
+        catalog: The catalogue.
+        splits: The ledger: splits by group.
+        num_classes: Classes of the taxonomy.
+
+    Returns:
+        The catalogue, sorted by item, with split, image_size, mask_size, labelled_px, classes_present, void_share,
+        islands_per_10k_px, duplicate_of, conflicts_with. What a graver fault of the same row explains is null: an
+        empty mask is not also one of too few classes.
+    """
+    items = catalog.sort_values("item_id").reset_index(drop=True)
+    class_px, islands = stack(items["class_px"], num_classes), stack(items["islands"], num_classes)
+    readable = items["mask_width"].notna()
+    labelled = pd.Series(class_px.sum(axis=1), dtype=np.float64).where(readable)
+    some = labelled.where(labelled > 0)
+    pairs = zip(items["group"], items["source_split"], strict=True)
+    derived: dict[str, pd.Series] = {
+        "split": pd.Series([resolve(splits.get(group, set()), came_with) for group, came_with in pairs], dtype=object),
+        "image_size": _size(items["width"], items["height"]),
+        "mask_size": _size(items["mask_width"], items["mask_height"]),
+        "unknown_values": items["unknown_values"].replace("", None),
+        "labelled_px": labelled,
+        "classes_present": pd.Series((class_px > 0).sum(axis=1), dtype=np.float64).where(some.notna()),
+        "void_share": (items["void_px"] / (items["mask_width"] * items["mask_height"])).where(some.notna()),
+        "islands_per_10k_px": islands.sum(axis=1) * PX_UNIT / some,
+    }
+    return _add_copies(items.assign(**derived))
+
+
+def leak_evidence(accepted: pd.DataFrame) -> pd.DataFrame:
+    """Adds the columns that the leak checks judge.
+
+    Args:
+        accepted: Rows of `item_evidence` that passed every item check.
+
+    Returns:
+        The rows with nearest_item and nearest_bits (the most similar item of another split and how many of 64 hash
+        bits differ; null without another split) and other_splits (where else the item's group lies, null when nowhere).
+    """
+    rows = accepted.reset_index(drop=True)
+    partner, bits = nearest_across(parse_hashes(rows["phash"]), rows["split"].to_numpy(dtype=str))
+    names = rows["item_id"].to_numpy(dtype=object)
+    of_group = rows.groupby("group")["split"].agg(set)
+    others = [
+        ", ".join(sorted(of_group[group] - {split})) or None
+        for group, split in zip(rows["group"], rows["split"], strict=True)
+    ]
+    return rows.assign(
+        nearest_item=pd.Series([names[i] if i >= 0 else None for i in partner], dtype=object),
+        nearest_bits=np.where(partner >= 0, bits, np.nan),
+        other_splits=pd.Series(others, dtype=object),
+    )
+
+
+def class_evidence(accepted: pd.DataFrame, taxonomy: Taxonomy, params: ValidateParams) -> pd.DataFrame:
+    """Counts classes by batch and by split.
+
+    Args:
+        accepted: Rows of `item_evidence` that passed every item check.
+        taxonomy: The classes.
+        params: From which size on a batch, and a change of share, counts.
+
+    Returns:
+        A row per batch and class and a row per split and class: key, place (the batch or the split), class_name;
+        for batches share, dataset_share, share_factor (1 where the change is too small to count); for splits images and
+        critical_images (null for other classes).
+    """
+    px = stack(accepted["class_px"], taxonomy.num_classes)
+    rows: list[dict[str, object]] = []
+    for batch, places in sorted(accepted.groupby("batch").indices.items()):
+        if len(places) >= params.batch_min_items:
+            rows += _batch_rows(str(batch), px[places].sum(axis=0), px.sum(axis=0), taxonomy, params)
+    for split in SPLITS:
+        images = (px[(accepted["split"] == split).to_numpy(dtype=bool)] > 0).sum(axis=0)
+        rows += [
+            {
+                "key": f"{split}: {each.name}", "place": split, "class_name": each.name,
+                "images": images[each.id], "critical_images": images[each.id] if each.critical else np.nan,
+            }
+            for each in taxonomy.classes
+        ]  # fmt: skip
+    columns = ["key", "place", "class_name", "share", "dataset_share", "share_factor", "images", "critical_images"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[3:], np.float64))
+
+
+def stack(lists: pd.Series, length: int) -> np.ndarray:
+    """A column of lists as a matrix; null is zeros. Shape: (N, length), int64."""
+    rows = [np.zeros(length, np.int64) if each is None else np.asarray(each, np.int64) for each in lists]
+    return np.stack(rows) if rows else np.zeros((0, length), np.int64)
+
+
+def _size(width: pd.Series, height: pd.Series) -> pd.Series:
+    sizes = [None if pd.isna(w) or pd.isna(h) else f"{w:g}x{h:g}" for w, h in zip(width, height, strict=True)]
+    return pd.Series(sizes, dtype=object)
+
+
+def _add_copies(items: pd.DataFrame) -> pd.DataFrame:
+    """Names, for items with equal images, what they copy (equal masks) or contradict (different masks)."""
+    duplicate_of: dict[str, str] = {}
+    conflicts_with: dict[str, str] = {}
+    order = items["split"].map(KEEP_ORDER).fillna(len(KEEP_ORDER))
+    repeated = items.assign(order=order)[items.duplicated("sha256", keep=False)]
+    for _, copies in repeated.sort_values(["order", "item_id"]).groupby("sha256"):
+        first, *others = copies["item_id"].tolist()
+        if len(set(copies["mask_sha256"])) == 1:
+            duplicate_of |= dict.fromkeys(others, first)
+        else:
+            conflicts_with |= {name: ", ".join(sorted({first, *others} - {name})) for name in (first, *others)}
+    named = items["item_id"]
+    return items.assign(
+        duplicate_of=pd.Series([duplicate_of.get(name) for name in named], dtype=object),
+        conflicts_with=pd.Series([conflicts_with.get(name) for name in named], dtype=object),
+    )
+
+
+def _batch_rows(
+    batch: str,
+    px: np.ndarray,
+    dataset_px: np.ndarray,
+    taxonomy: Taxonomy,
+    params: ValidateParams,
+) -> list[dict[str, object]]:
+    share, of_dataset = px / px.sum(), dataset_px / dataset_px.sum()
+    # One pixel stands for none, so that the factor of an absent class is a number.
+    shown, expected = np.maximum(px, 1) / px.sum(), np.maximum(dataset_px, 1) / dataset_px.sum()
+    factor = np.maximum(shown / expected, expected / shown)
+    counted = np.where(np.abs(share - of_dataset) >= params.batch_share_change, factor, 1.0)
+    return [
+        {
+            "key": f"{batch}: {each.name}", "place": batch, "class_name": each.name,
+            "share": share[each.id], "dataset_share": of_dataset[each.id], "share_factor": counted[each.id],
+        }
+        for each in taxonomy.classes
+    ]  # fmt: skip

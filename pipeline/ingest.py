@@ -1,0 +1,233 @@
+"""Adds a batch of images and masks to the dataset: whole, in taxonomy ids, or not at all."""
+
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import pyarrow.parquet as pq
+import typer
+from pydantic import Field
+
+from pipeline.command import progress, run
+from pipeline.dataset import DatasetParams
+from pipeline.errors import UserError
+from pipeline.files import sha256_bytes
+from pipeline.formats import read_source
+from pipeline.formats.convert import Conversion, Converted
+from pipeline.formats.labels import Labels
+from pipeline.formats.plan import Planned, plan
+from pipeline.formats.pool import convert_all
+from pipeline.images import Limits
+from pipeline.intake import Intake, Known, Rules, fingerprint
+from pipeline.intake_report import print_report, print_values, rejects_file, write_rejects
+from pipeline.params import Section, read_section
+from pipeline.parts import INDEX_COLUMNS, Item, checked_batch_name, read_index, read_items, write_batch
+from pipeline.splits import SplitParams, append_ledger, read_ledger
+from pipeline.taxonomy import Remap, Taxonomy, load_taxonomy
+
+
+class IngestParams(Section):
+    """Section `ingest`: how the work is spread."""
+
+    workers: int = Field(ge=0)
+
+
+class Sampling(StrEnum):
+    """How the images were chosen."""
+
+    UNIFORM = "uniform"
+    SELECTED = "selected"
+
+
+class MaskOrientation(StrEnum):
+    """How masks lie beside an image that carries an EXIF orientation."""
+
+    AS_SHOWN = "as-shown"
+    AS_STORED = "as-stored"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a batch goes: the dataset, its ledger, and the folder of the lists of what was left out."""
+
+    dataset: Path
+    splits: Path
+    rejected: Path
+
+
+def main(  # noqa: PLR0913, PLR0917 - a command's options
+    src: Annotated[Path, typer.Argument(help="The source folder.")],
+    format_: Annotated[str, typer.Option("--format", help="folders, camvid, cityscapes, coco, cvat, ...")],
+    batch: Annotated[str, typer.Option(help="Name of the batch to add.")],
+    source: Annotated[str, typer.Option(help="Where the data comes from; chooses the taxonomy's remap.")] = "",
+    group_by: Annotated[str | None, typer.Option(help="Regular expression that finds the group in a name.")] = None,
+    sequence_by: Annotated[str | None, typer.Option(help="The same for the place in the group's sequence.")] = None,
+    accept_split: Annotated[bool, typer.Option("--accept-split", help="Take over the source's split.")] = False,
+    sampling: Annotated[Sampling, typer.Option(help="How the images were chosen.")] = Sampling.UNIFORM,
+    relabel: Annotated[bool, typer.Option("--relabel", help="Known items become new revisions.")] = False,
+    mask_orientation: Annotated[
+        MaskOrientation, typer.Option(help="How masks lie beside an image with an EXIF orientation.")
+    ] = MaskOrientation.AS_SHOWN,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report values and splits; write nothing.")] = False,
+    dataset: Annotated[Path | None, typer.Option(help="The dataset's folder, if not params' dataset.path.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="The split ledger, if not params' dataset.splits.")] = None,
+    rejected: Annotated[Path, typer.Option(help="Folder of the lists of rejected items.")] = Path("data/rejected"),
+    taxonomy: Annotated[Path, typer.Option(help="The taxonomy.")] = Path("data/taxonomy.yaml"),
+    params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
+) -> None:
+    """Add a batch of images and masks to the dataset.
+
+    Images keep their bytes; masks become PNG in taxonomy ids. An item that cannot be used is left out and listed with
+    its reason; a mask value that nothing maps stops everything before anything is written.
+
+    Example: segloop ingest photos/ --format folders --batch may --group-by '^([^_]+)_'
+    """
+    paths = read_section(DatasetParams, "dataset", params)
+    target = Target(dataset or paths.path, splits or paths.splits, rejected)
+    shares = read_section(SplitParams, "splits", params)
+    rules = Rules(checked_batch_name(batch), source or format_, sampling.value, relabel, accept_split, shares)
+    found = read_source(src, format_)
+    classes = load_taxonomy(taxonomy)
+    labels = Labels(classes, _remap(classes, source), found.legend)
+    limits = read_section(Limits, "limits", params)
+    how = Conversion(labels, limits, mask_orientation is MaskOrientation.AS_STORED)
+    planned = plan(found.items, group_by, sequence_by)
+    intake = open_intake(planned, target, rules)
+    items = [each.item for each in planned.values()]
+    workers = read_section(IngestParams, "ingest", params).workers
+    converted = progress(convert_all(items, how, workers), total=len(items), label=f"ingest {batch}")
+    try:
+        outcome = add(intake, converted, target, dry_run=dry_run)
+    finally:
+        print_values(intake)
+    print_report(intake, target.rejected, outcome)
+
+
+def open_intake(planned: dict[str, Planned], target: Target, rules: Rules) -> Intake:
+    """Prepares the judgement of a batch against what the dataset and the ledger hold.
+
+    Raises:
+        UserError: The dataset or ledger is damaged, or a split is to be taken over after the first batch.
+    """
+    ledger = read_ledger(target.splits)
+    earlier = {row.since for row in ledger.rows} - {rules.batch}
+    if rules.accept_split and earlier:
+        raise UserError(
+            f"A split is taken over at the first ingestion only; {target.splits} has groups since {sorted(earlier)}. "
+            "Leave out --accept-split: new groups are placed by a salted hash.",
+        )
+    own = set(stored_fingerprints(target.dataset / rules.batch))
+    others_hold = known_items(target.dataset, set(planned) - own, rules.batch)
+    return Intake(planned, others_hold, ledger, rules, own)
+
+
+def known_items(dataset: Path, names: set[str], batch: str) -> dict[str, Known]:
+    """What other batches hold of these items; reads the bytes of no other item.
+
+    Args:
+        dataset: The dataset's folder.
+        names: Item ids.
+        batch: The batch being added, whose own items do not count.
+    """
+    index = read_index(dataset, tombstones=True)
+    rows = index[index["item_id"].isin(names) & (index["batch"] != batch)]
+    return {
+        row["item_id"]: Known(
+            revision=int(row["revision"]),
+            group=row["group"],
+            source_split=None if pd.isna(row["source_split"]) else row["source_split"],
+            content=None if row["deleted"] else (row["sha256"], row["mask_source_sha256"], sha256_bytes(mask)),
+        )
+        for row, _, mask in read_items(dataset, rows)
+    }
+
+
+def stored_fingerprints(folder: Path) -> dict[str, str]:
+    """The fingerprint by item id of a batch on disk; empty when there is none."""
+    found: dict[str, str] = {}
+    for part in sorted(folder.glob("part-*.parquet")):
+        with pq.ParquetFile(part) as file:
+            names = [name for name in file.schema_arrow.names if name not in {"image", "mask"}]
+            rows = file.read(columns=[*names, "mask.bytes"]).to_pylist()
+        for row in rows:
+            facts = {name: row[name] for name in INDEX_COLUMNS}
+            slices = {name: row[name] for name in names if name not in INDEX_COLUMNS and row[name] is not None}
+            item = Item(**facts, image=b"", mask=row["mask"]["bytes"], image_path="", mask_path="", slices=slices)
+            found[item.item_id] = fingerprint(item)
+    return found
+
+
+def add(intake: Intake, converted: Iterator[Converted], target: Target, *, dry_run: bool) -> str:
+    """Runs a batch through the intake and writes it, unless it is there already or this is a rehearsal.
+
+    Returns:
+        What happened, as a sentence.
+
+    Raises:
+        UserError: Nothing was accepted, a value is unknown, or the batch exists with other content.
+    """
+    batch = intake.rules.batch
+    there = (target.dataset / batch).exists()
+    if dry_run or there:
+        deque(intake.items(converted), maxlen=0)
+        _refuse_nothing(intake, target, write=not dry_run)
+        return "This was a rehearsal; nothing was written." if dry_run else _same(intake, target.dataset / batch)
+    stream = _entering(intake, converted, target)
+    first = next(stream, None)
+    if first is None:
+        _refuse_nothing(intake, target, write=True)
+        return "Every item is in the dataset already; nothing to do."
+    for leftover in target.dataset.glob(f".{batch}.*"):
+        # A killed run leaves its temporary folder, which DVC would track.
+        shutil.rmtree(leftover)
+    slices = {name for each in intake.plan.values() for name in each.item.facts.slices}
+    parts = write_batch(target.dataset, batch, chain([first], stream), sorted(slices))
+    write_rejects(intake, target.rejected)
+    return f"Batch '{batch}' is in {target.dataset}: {len(parts)} part(s)."
+
+
+def _remap(classes: Taxonomy, source: str) -> Remap | None:
+    if source and source not in classes.remaps:
+        raise UserError(
+            f"The taxonomy has no remap '{source}'; it has: {', '.join(classes.remaps) or 'none'}. "
+            f"Where nothing needs mapping, write '{source}: {{}}' under remaps.",
+        )
+    return classes.remaps.get(source)
+
+
+def _entering(intake: Intake, converted: Iterator[Converted], target: Target) -> Iterator[Item]:
+    yield from intake.items(converted)
+    if intake.fingerprints:
+        # Before the batch appears: a ledger row without items is harmless, items without a row are not.
+        append_ledger(target.splits, intake.ledger, intake.ledger_rows())
+
+
+def _refuse_nothing(intake: Intake, target: Target, *, write: bool) -> None:
+    if intake.fingerprints or intake.unchanged:
+        return
+    if write:
+        write_rejects(intake, target.rejected)
+    name, reason = next(iter(sorted(intake.rejects.items())))
+    where = f" All are listed in {rejects_file(intake, target.rejected)}." if write else ""
+    raise UserError(f"No item could be used; {len(intake.rejects)} left out. First '{name}': {reason}.{where}")
+
+
+def _same(intake: Intake, folder: Path) -> str:
+    stored, now = stored_fingerprints(folder), intake.fingerprints
+    if stored == now:
+        return f"Batch '{folder.name}' holds exactly these {len(now)} items already; nothing to do."
+    changed = sum(stored[name] != now[name] for name in stored.keys() & now.keys())
+    raise UserError(
+        f"Batch '{folder.name}' exists with other content: {len(now.keys() - stored.keys())} items are new, "
+        f"{len(stored.keys() - now.keys())} missing, {changed} changed. Batches never change: choose another name.",
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,73 @@
+"""Tells what became of a batch: the values found, what entered, what was left out and why."""
+
+import csv
+import io
+import re
+from collections import Counter
+from pathlib import Path
+
+from pipeline.files import write_atomic
+from pipeline.intake import SHOWN, Intake
+
+
+def write_rejects(intake: Intake, folder: Path) -> None:
+    """Lists the items left out with their reasons, as CSV."""
+    if not intake.rejects:
+        return
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["item_id", "reason"])
+    writer.writerows(sorted(intake.rejects.items()))
+    write_atomic(rejects_file(intake, folder), buffer.getvalue())
+
+
+def print_values(intake: Intake) -> None:
+    """Prints every value found in the masks with the class that it becomes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if not intake.found:
+        return
+    table = Table("source value", "class", "pixels", title="values found")
+    for (value, name), pixels in sorted(intake.found.items(), key=lambda each: _natural(each[0][0])):
+        table.add_row(value, name, f"{pixels:,}")
+    Console().print(table)
+
+
+def print_report(intake: Intake, folder: Path, outcome: str) -> None:
+    """Prints what entered, where the groups went and what was left out."""
+    from rich.console import Console
+
+    console = Console()
+    counts = {
+        "accepted": len(intake.fingerprints),
+        "unchanged": intake.unchanged,
+        "left out": len(intake.rejects),
+        "with an EXIF orientation": intake.oriented,
+    }
+    console.print("items: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count))
+    placed = Counter(row.split for row in intake.ledger_rows())
+    if placed:
+        console.print("groups: " + ", ".join(f"{count} to {split}" for split, count in sorted(placed.items())))
+    if intake.rejects:
+        console.print(_rejects_table(intake))
+        console.print(f"[yellow]Left out: see {rejects_file(intake, folder)}")
+    console.print(outcome, markup=False)
+
+
+def rejects_file(intake: Intake, folder: Path) -> Path:
+    """The list of what a batch left out, in the folder of such lists."""
+    return folder / f"{intake.rules.batch}.csv"
+
+
+def _rejects_table(intake: Intake) -> object:
+    from rich.table import Table
+
+    table = Table("item", "reason", title="left out", style="yellow")
+    for name, reason in sorted(intake.rejects.items())[:SHOWN]:
+        table.add_row(name, reason)
+    return table
+
+
+def _natural(text: str) -> tuple[int, str]:
+    return (int(text), "") if re.fullmatch(r"\d+", text) else (-1, text)

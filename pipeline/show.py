@@ -1,0 +1,97 @@
+"""Writes items of the dataset as pictures."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+from pydantic import Field
+
+from pipeline.command import run
+from pipeline.dataset import DatasetParams
+from pipeline.errors import UserError
+from pipeline.files import write_atomic
+from pipeline.images import ImageError, Limits, colour_mask, decode_image, decode_mask, encode_image, overlay
+from pipeline.params import Section, read_section
+from pipeline.parts import read_index, read_items
+from pipeline.taxonomy import load_taxonomy
+
+
+class ShowParams(Section):
+    """Section `show`: how strongly the mask's colours cover the image."""
+
+    alpha: float = Field(ge=0, le=1)
+
+
+def main(
+    items: Annotated[list[str], typer.Argument(help="Names of the items.")],
+    out: Annotated[Path, typer.Option(help="Folder of the pictures.")],
+    dataset: Annotated[Path | None, typer.Option(help="The dataset's folder, if not params' dataset.path.")] = None,
+    taxonomy: Annotated[Path, typer.Option(help="The taxonomy.")] = Path("data/taxonomy.yaml"),
+    params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
+) -> None:
+    """Write items as pictures: image, mask and overlay.
+
+    Example: segloop show 0001TP_006690 0001TP_006720 --out pictures
+    """
+    root = dataset or read_section(DatasetParams, "dataset", params).path
+    limits = read_section(Limits, "limits", params)
+    alpha = read_section(ShowParams, "show", params).alpha
+    palette = load_taxonomy(taxonomy).palette()
+    for row, image, mask in read_items(root, _rows(root, items)):
+        stem = out / re.sub(r"[^\w.-]+", "_", row["item_id"])
+        for name, picture in pictures(row["item_id"], image, mask, Painting(limits, palette, alpha)).items():
+            file = stem.with_name(f"{stem.name}_{name}.png")
+            write_atomic(file, encode_image(picture))
+            print(file)
+
+
+@dataclass(frozen=True)
+class Painting:
+    """How pictures are made.
+
+    Attributes:
+        limits: What is refused before decoding.
+        palette: Colours by mask value. Shape: (256, 3), uint8.
+        alpha: Weight of the mask's colours in the overlay, 0 to 1.
+    """
+
+    limits: Limits
+    palette: np.ndarray
+    alpha: float
+
+
+def pictures(item: str, image: bytes, mask: bytes, painting: Painting) -> dict[str, np.ndarray]:
+    """An item's pictures by name: `image`, `mask` and, where both have one size, `overlay`.
+
+    Returns:
+        Shape of each: (H, W, 3), uint8 RGB.
+
+    Raises:
+        UserError: The image or the mask cannot be decoded.
+    """
+    try:
+        shown, ids = decode_image(image, painting.limits), decode_mask(mask, painting.limits)
+    except ImageError as error:
+        raise UserError(f"Item '{item}' cannot be shown: {error}. `segloop validate` lists such items.") from None
+    made = {"image": shown, "mask": colour_mask(ids, painting.palette)}
+    if ids.shape == shown.shape[:2]:
+        made["overlay"] = overlay(shown, ids, painting.palette, painting.alpha)
+    return made
+
+
+def _rows(root: Path, items: list[str]) -> pd.DataFrame:
+    index = read_index(root)
+    missing = sorted(set(items) - set(index["item_id"]))
+    if missing:
+        raise UserError(
+            f"{root} has no item {', '.join(map(repr, missing))}. It has {len(index)}: see `segloop dataset`."
+        )
+    return index[index["item_id"].isin(items)]
+
+
+if __name__ == "__main__":
+    run(main)

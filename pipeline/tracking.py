@@ -1,0 +1,266 @@
+"""The way to the MLflow server: where it is, whether it answers, and the run that belongs to a training."""
+
+import logging
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pipeline.errors import OutageError, SegloopError, UserError
+from pipeline.provenance import git_commit, without_secrets
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+    from mlflow.exceptions import MlflowException
+
+SQLITE = "sqlite:///"
+DEFAULT_URI = f"{SQLITE}mlflow.db"
+EXPERIMENT = "segloop"
+DIGEST_TAG = "segloop.digest"
+COMMIT_TAG = "mlflow.source.git.commit"  # MLflow's own name, which its pages show
+DIRTY_TAG = "segloop.git_dirty"
+ARTIFACTS = "mlartifacts"  # where a database without a server keeps its files, beside where it is run
+METRICS_PER_BATCH = 1000  # the server's own limit
+ANSWER_TIMEOUT_S = 3
+WEB = ("http", "https")
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+# Defaults for the client; what the user exports wins. MLflow's own would hang for four minutes without a server.
+CLIENT_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # would copy the lock file of whatever folder it runs in
+}
+
+
+def configure() -> str:
+    """Sets MLflow up for this process and makes sure that its store answers.
+
+    The store is the one in the environment's MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db` in the working folder.
+
+    Returns:
+        The tracking URI as it was given; print it through `without_secrets`.
+
+    Raises:
+        OutageError: The store does not answer within seconds.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    for name, value in CLIENT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    _knock(uri)
+    for noisy in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    import mlflow
+
+    mlflow.set_tracking_uri(_anchored(uri))
+    return uri
+
+
+def client() -> "MlflowClient":
+    """A client of the store that `configure` has set up."""
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+def run_for(digest: str, *, name: str) -> str:
+    """Finds the run of a training, or creates it.
+
+    Args:
+        digest: The digest of `training.json`; it is the run's tag `segloop.digest`.
+        name: The name that a new run gets.
+
+    Returns:
+        The run's id: the same one for the same digest, whoever asks, also when two ask at once.
+
+    Raises:
+        OutageError: The store is away.
+    """
+    with outage("creating the run"):
+        found = _runs(digest)
+        if found:
+            return found[0]
+        created = client().create_run(experiment(), run_name=name, tags=_birth_tags(digest)).info.run_id
+        winner = _runs(digest)[0]
+        if winner != created:
+            client().delete_run(created)
+        return winner
+
+
+def find_run(digest: str) -> str | None:
+    """The id of the run of a training, None when there is none.
+
+    Raises:
+        OutageError: The store is away.
+    """
+    with outage("looking for the run"):
+        return next(iter(_runs(digest)), None)
+
+
+def experiment() -> str:
+    """The id of the project's experiment, which is created when it is missing."""
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(2):  # the second time when another process has just created it
+        found = client().get_experiment_by_name(EXPERIMENT)
+        if found and found.lifecycle_stage != "active":
+            raise UserError(
+                f"The MLflow experiment '{EXPERIMENT}' is deleted. "
+                f"Restore it: mlflow experiments restore --experiment-id {found.experiment_id}",
+            )
+        if found:
+            return str(found.experiment_id)
+        try:
+            return str(client().create_experiment(EXPERIMENT, artifact_location=_artifact_folder()))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    raise OutageError(f"The MLflow experiment '{EXPERIMENT}' can neither be found nor created. Try again.")
+
+
+def points(record: Mapping[str, Any]) -> "list[Metric]":
+    """The metrics of one line of metrics.jsonl, as MLflow takes them.
+
+    The MLflow step is the epoch and the timestamp the line's own time, so that whoever logs the line again writes the
+    same points. What is undefined (null, NaN) is no point.
+    """
+    from mlflow.entities import Metric
+
+    at_ms = round(float(record["time"]) * 1000)
+    return [
+        Metric(metric_key(key), float(value), at_ms, int(record["epoch"]))
+        for key, value in record.items()
+        if key not in {"epoch", "time"} and is_number(value)
+    ]
+
+
+def log_points(run_id: str, metrics: "Iterable[Metric]") -> None:
+    """Logs points in batches, synchronously: asynchronous logging loses some without a word.
+
+    Raises:
+        OutageError: The store is away.
+    """
+    waiting = list(metrics)
+    with outage("logging metrics"):
+        for start in range(0, len(waiting), METRICS_PER_BATCH):
+            batch = waiting[start : start + METRICS_PER_BATCH]
+            client().log_batch(run_id, metrics=batch, synchronous=True)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def metric_key(name: str) -> str:
+    """A name with only the characters that MLflow allows in a metric's key."""
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250]
+
+
+@contextmanager
+def outage(doing: str) -> Iterator[None]:
+    """Turns a store that is away, and what MLflow refuses, into errors that a person can act on.
+
+    Args:
+        doing: What was going on, for the message.
+
+    Raises:
+        OutageError: The store, or the storage of its files, does not answer or fails.
+        UserError: The store answered and refused (no rights, a name it does not allow).
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise _told(error, doing) from None
+    except _away() as error:
+        raise OutageError(_away_text(f"failed while {doing}: {error}")) from None
+
+
+def ui_command(uri: str) -> str:
+    """The command or address that shows what was logged to this store."""
+    if urlsplit(uri).scheme in WEB:
+        return without_secrets(uri)
+    return f"mlflow ui --backend-store-uri {without_secrets(uri)}"
+
+
+def _birth_tags(digest: str) -> dict[str, str]:
+    """A run's tags from its creation on: the code is the one of that moment, whenever the run is completed."""
+    tags = {DIGEST_TAG: digest, "mlflow.source.name": "pipeline.train", "mlflow.source.type": "LOCAL"}
+    commit = git_commit(Path())
+    if commit is None:
+        return tags
+    return {**tags, COMMIT_TAG: commit.sha, DIRTY_TAG: str(commit.dirty).lower()}
+
+
+def _runs(digest: str) -> list[str]:
+    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+    found = client().search_runs([experiment()], f"tags.`{DIGEST_TAG}` = '{digest}'", order_by=order)
+    return [run.info.run_id for run in found]
+
+
+def _artifact_folder() -> str | None:
+    remote = urlsplit(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI).scheme in WEB
+    return None if remote else Path(ARTIFACTS).absolute().as_uri()  # a server knows its own place
+
+
+def _anchored(uri: str) -> str:
+    """Makes SQLite's path absolute, since MLflow keeps one connection for a URI, wherever the process goes."""
+    path = uri.removeprefix(SQLITE)
+    return f"{SQLITE}{Path(path).absolute()}" if path != uri and path else uri
+
+
+def _knock(uri: str) -> None:
+    """Asks the store for a sign of life, since MLflow itself retries an absent one for minutes."""
+    import requests
+    import sqlalchemy
+
+    scheme = urlsplit(uri).scheme
+    try:
+        if scheme in WEB:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_TIMEOUT_S)
+        elif scheme.partition("+")[0] in DATABASES:
+            wait = "timeout" if scheme.startswith("sqlite") else "connect_timeout"
+            engine = sqlalchemy.create_engine(uri, connect_args={wait: ANSWER_TIMEOUT_S})
+            sqlalchemy.inspect(engine)
+            engine.dispose()
+    except requests.exceptions.SSLError:
+        return  # MLflow has settings of its own for certificates
+    except (ModuleNotFoundError, sqlalchemy.exc.ArgumentError, requests.exceptions.InvalidURL) as error:
+        remedy = "Install the database's driver or mend MLFLOW_TRACKING_URI."
+        raise UserError(without_secrets(f"MLflow's store {uri} cannot be used: {error}. {remedy}")) from None
+    except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise OutageError(_away_text(f"does not answer: {error}")) from None
+
+
+def _told(error: "MlflowException", doing: str) -> SegloopError:
+    status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    too_many, server_fault = 429, 500
+    if status >= server_fault or status == too_many:
+        return OutageError(_away_text(f"failed while {doing}: {error.message}"))
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    text = f"MLflow at {uri} refused while {doing}: {error.message} ({error.error_code})"
+    return UserError(without_secrets(text))
+
+
+def _away() -> tuple[type[Exception], ...]:
+    from boto3.exceptions import Boto3Error  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (OSError, SQLAlchemyError, Boto3Error, BotoCoreError, ClientError)
+
+
+def _away_text(what: str) -> str:
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    remedy = "Start it or set MLFLOW_TRACKING_URI, then run the command again: nothing is lost, it completes."
+    return without_secrets(f"MLflow at {uri} {what}. {remedy}")

@@ -1,0 +1,276 @@
+"""Ingestion through the real command: what enters, what is left out, what is refused, and that nothing is half-done."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from pipeline.command import run
+from pipeline.ingest import main
+from pipeline.parts import Item, read_index, read_items, write_batch
+from pipeline.splits import read_ledger
+
+TAXONOMY = {
+    "version": 1,
+    "classes": [
+        {"id": 0, "name": "background", "colour": "#000000"},
+        {"id": 1, "name": "floor", "colour": "#0ac81e"},
+        {"id": 2, "name": "human", "colour": "#c80063", "critical": True},
+    ],
+    "remaps": {"tens": {"values": {0: "background", 10: "floor", 20: "human", 30: "ignore"}}},
+}
+PARAMS = {
+    "limits": {"max_bytes": 10**6, "max_pixels": 10**6},
+    "dataset": {"path": "data/dataset", "splits": "data/splits.csv"},
+    "splits": {"val": 0.25, "test": 0.25, "salt": "s"},
+    "ingest": {"workers": 1},
+}
+Ingest = Callable[..., int]
+
+
+@pytest.fixture
+def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ingest:
+    """Runs the command in a workspace of its own and returns its exit code."""
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/taxonomy.yaml").write_text(yaml.safe_dump(TAXONOMY))
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
+
+    def call(src: Path, batch: str, *options: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            run(main, [str(src), "--format", "folders", "--batch", batch, *options])
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    return call
+
+
+def write_source(root: Path, names: list[str], seed: int = 0, mask_values: int = 3) -> Path:
+    """Writes seeded images and masks of 8x6 px; a name may lie in a split folder."""
+    rng = np.random.default_rng(seed)
+    for name in names:
+        pixels = {"images": rng.integers(0, 256, (6, 8, 3)), "masks": rng.integers(0, mask_values, (6, 8))}
+        for folder, values in pixels.items():
+            file = root / folder / f"{name}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values.astype(np.uint8)).save(file)
+    return root
+
+
+def names(*groups: str, count: int = 2) -> list[str]:
+    """Names of `count` items per group, like g1_0."""
+    return [f"{group}_{number}" for group in groups for number in range(count)]
+
+
+def world(root: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content, to see that nothing changed."""
+    return {str(file): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
+
+
+GROUPED = ("--group-by", "^([^_]+)_")
+
+
+def test_a_batch_enters_with_its_bytes_groups_and_splits(ingest: Ingest, tmp_path: Path) -> None:
+    """Image bytes are kept, masks are ids, groups come from the names and every group has a split before it appears."""
+    source = write_source(tmp_path / "src", names("a", "b", "c", "d"))
+    assert ingest(source, "first", *GROUPED) == 0
+    index = read_index(Path("data/dataset"))
+    assert index["group"].tolist() == ["a", "a", "b", "b", "c", "c", "d", "d"]
+    for row, image, mask in read_items(Path("data/dataset"), index):
+        assert image == (source / "images" / f"{row['item_id']}.png").read_bytes()
+        stored = np.asarray(Image.open(source / "masks" / f"{row['item_id']}.png"))
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(mask))), stored)
+    ledger = read_ledger(Path("data/splits.csv"))
+    assert {row.group for row in ledger.rows} == {"a", "b", "c", "d"}
+    assert {row.split for row in ledger.rows} == {"train", "val", "test"}
+
+
+def test_a_rerun_is_a_no_op_and_other_content_is_refused(ingest: Ingest, tmp_path: Path) -> None:
+    """The same batch again changes no byte and says so; with other content it asks for another name."""
+    source = write_source(tmp_path / "src", names("a", "b"))
+    assert ingest(source, "first", *GROUPED) == 0
+    before = world(tmp_path)
+    assert ingest(source, "first", *GROUPED) == 0
+    assert world(tmp_path) == before
+    write_source(source, ["a_0"], seed=9)
+    changed = world(tmp_path)
+    assert ingest(source, "first", *GROUPED) == 2
+    assert world(tmp_path) == changed
+
+
+def test_unknown_values_stop_everything(ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All values that nothing maps are named in one message with file and pixel count, and nothing is written."""
+    source = write_source(tmp_path / "src", names("a", "b"))
+    strange = np.zeros((6, 8), dtype=np.uint8)
+    strange[0, :5], strange[1, :2] = 77, 88
+    Image.fromarray(strange).save(source / "masks/b_1.png")
+    before = world(tmp_path)
+    assert ingest(source, "first", *GROUPED) == 2
+    message = capsys.readouterr().err
+    assert "'77': 5 px in 1 file(s), first" in message
+    assert "'88': 2 px" in message
+    assert "b_1.png" in message
+    assert world(tmp_path) == before
+    assert not any(Path("data").glob("**/.*"))
+
+
+def test_one_bad_item_never_stops_the_rest(ingest: Ingest, tmp_path: Path) -> None:
+    """A corrupt image, a truncated mask and lone files are listed with reasons; a mask of another size enters."""
+    source = write_source(tmp_path / "src", names("a", "b", "c", "d"))
+    (source / "images/a_0.png").write_bytes(b"no image")
+    mask = (source / "masks/b_0.png").read_bytes()
+    (source / "masks/b_0.png").write_bytes(mask[: len(mask) // 2])
+    (source / "masks/c_0.png").unlink()
+    Image.fromarray(np.zeros((3, 3), dtype=np.uint8)).save(source / "masks/d_0.png")
+    assert ingest(source, "first", *GROUPED) == 0
+    assert set(read_index(Path("data/dataset"))["item_id"]) == {"a_1", "b_1", "c_1", "d_0", "d_1"}
+    with Path("data/rejected/first.csv").open() as file:
+        reasons = {row["item_id"]: row["reason"] for row in csv.DictReader(file)}
+    assert reasons.keys() == {"a_0", "b_0", "c_0"}
+    assert all(reasons.values())
+
+
+def test_nothing_usable_is_the_users_mistake(ingest: Ingest, tmp_path: Path) -> None:
+    """When no item can be used the command fails, lists them, and leaves dataset and ledger alone."""
+    source = write_source(tmp_path / "src", ["a"])
+    (source / "images/a.png").write_bytes(b"no image")
+    assert ingest(source, "first") == 2
+    assert Path("data/rejected/first.csv").exists()
+    assert not Path("data/dataset").exists()
+    assert not Path("data/splits.csv").exists()
+
+
+def test_a_remap_is_chosen_by_the_source(ingest: Ingest, tmp_path: Path) -> None:
+    """`--source` picks the remap by which values become ids; a source without a remap is refused."""
+    source = write_source(tmp_path / "src", ["a"])
+    tens = np.array([[0, 10, 20, 30]], dtype=np.uint8)
+    Image.fromarray(tens).save(source / "masks/a.png")
+    assert ingest(source, "first", "--source", "typo") == 2
+    assert ingest(source, "first", "--source", "tens") == 0
+    index = read_index(Path("data/dataset"))
+    (_, _, mask) = next(iter(read_items(Path("data/dataset"), index)))
+    assert np.asarray(Image.open(io.BytesIO(mask))).tolist() == [[0, 1, 2, 255]]
+    assert index["source"].tolist() == ["tens"]
+
+
+def test_a_split_is_taken_over_only_when_asked_and_only_at_first(ingest: Ingest, tmp_path: Path) -> None:
+    """`--accept-split` writes the source's split, straddling groups visibly; a later batch cannot choose its own."""
+    source = write_source(tmp_path / "src", ["train/a_0", "val/a_1", "test/b_0"])
+    assert ingest(source, "first", *GROUPED, "--accept-split") == 0
+    ledger = read_ledger(Path("data/splits.csv"))
+    assert ledger.splits == {"a": {"train", "val"}, "b": {"test"}}
+    assert read_index(Path("data/dataset")).set_index("item_id")["source_split"].to_dict() == {
+        "a_0": "train",
+        "a_1": "val",
+        "b_0": "test",
+    }
+    assert ingest(source, "first", *GROUPED, "--accept-split") == 0
+    later = write_source(tmp_path / "later", ["test/c_0", "test/a_2"], seed=5)
+    assert ingest(later, "second", *GROUPED, "--accept-split") == 2
+    assert ingest(later, "second", *GROUPED) == 0
+    assert "straddles" in Path("data/rejected/second.csv").read_text()
+    assert read_ledger(Path("data/splits.csv")).rows[: len(ledger.rows)] == ledger.rows
+
+
+def test_selected_images_never_enter_the_holdout(ingest: Ingest, tmp_path: Path) -> None:
+    """A selected batch places its groups outside the holdout and leaves out what belongs to a holdout group."""
+    assert ingest(write_source(tmp_path / "src", names("a", "b", "c", "d")), "first", *GROUPED) == 0
+    held = next(row.group for row in read_ledger(Path("data/splits.csv")).rows if row.split == "test")
+    more = write_source(tmp_path / "more", [f"{held}_9", *names(*(f"s{i}" for i in range(12)), count=1)], seed=3)
+    assert ingest(more, "second", *GROUPED, "--sampling", "selected") == 0
+    assert "holdout" in Path("data/rejected/second.csv").read_text()
+    splits = read_ledger(Path("data/splits.csv")).splits
+    assert all(splits[f"s{i}"] <= {"train", "val"} for i in range(12))
+
+
+def test_relabelled_items_become_revisions_only_when_asked(ingest: Ingest, tmp_path: Path) -> None:
+    """A known item with another mask is refused, or the next revision with `--relabel`; equal ones are left alone."""
+    assert ingest(write_source(tmp_path / "src", names("a", "b")), "first", *GROUPED) == 0
+    source = write_source(tmp_path / "src", ["a_0"], seed=8)
+    assert ingest(source, "second", *GROUPED) == 2
+    assert ingest(source, "second", *GROUPED, "--relabel") == 0
+    index = read_index(Path("data/dataset")).set_index("item_id")
+    assert index["revision"].to_dict() == {"a_0": 2, "a_1": 1, "b_0": 1, "b_1": 1}
+    assert pq.read_table(Path("data/dataset/second")).num_rows == 1
+    assert ingest(source, "second", *GROUPED, "--relabel") == 0
+    assert ingest(source, "third", "--relabel") == 2  # its groups would change
+
+
+def test_a_removed_item_can_return(ingest: Ingest, tmp_path: Path) -> None:
+    """An item with a tombstone enters again as the revision after it, so that it wins."""
+    source = write_source(tmp_path / "src", names("a", "b"))
+    assert ingest(source, "first", *GROUPED) == 0
+    index = read_index(Path("data/dataset"))
+    row, image, mask = next(read_items(Path("data/dataset"), index[index["item_id"] == "a_0"]))
+    digests = {"sha256": row["sha256"], "mask_source_sha256": row["mask_source_sha256"]}
+    gone = Item("a_0", image, mask, "", "", group="a", source="x", revision=2, deleted=True, **digests)
+    write_batch(Path("data/dataset"), "removal", [gone])
+    assert "a_0" not in set(read_index(Path("data/dataset"))["item_id"])
+    assert ingest(source, "again", *GROUPED) == 0
+    assert read_index(Path("data/dataset")).set_index("item_id").loc["a_0", "revision"] == 3
+
+
+def test_everything_known_already_is_a_no_op(ingest: Ingest, tmp_path: Path) -> None:
+    """A new batch of only known, equal items writes nothing."""
+    source = write_source(tmp_path / "src", names("a", "b"))
+    assert ingest(source, "first", *GROUPED) == 0
+    before = world(tmp_path)
+    assert ingest(source, "second", *GROUPED) == 0
+    assert world(tmp_path) == before
+
+
+def test_a_rehearsal_reports_and_writes_nothing(
+    ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--dry-run` prints the values with their classes, unknown ones too, and changes nothing."""
+    source = write_source(tmp_path / "src", names("a", "b"))
+    before = world(tmp_path)
+    assert ingest(source, "first", *GROUPED, "--dry-run") == 0
+    assert "floor" in capsys.readouterr().out
+    assert ingest(source, "first", *GROUPED, "--source", "tens", "--dry-run") == 2
+    assert "(nothing)" in capsys.readouterr().out
+    assert world(tmp_path) == before
+
+
+def test_facts_and_slices_are_stored(ingest: Ingest, tmp_path: Path) -> None:
+    """What items.csv says becomes columns; a batch with changed facts is no re-run."""
+    source = write_source(tmp_path / "src", ["a", "b"])
+    table = "name,group,annotator,captured_at,camera\na,g,ann,2026-01-31T12:00:00Z,left\nb,g,,,\n"
+    (source / "items.csv").write_text(table)
+    assert ingest(source, "first") == 0
+    index = read_index(Path("data/dataset")).set_index("item_id")
+    assert index.loc["a", ["group", "annotator", "camera"]].tolist() == ["g", "ann", "left"]
+    assert index.loc["a", "captured_at"] == pd.Timestamp("2026-01-31T12:00:00Z")
+    assert pd.isna(index.loc["b", "camera"])
+    assert ingest(source, "first") == 0
+    (source / "items.csv").write_text(table.replace("left", "right"))
+    assert ingest(source, "first") == 2
+
+
+def test_adding_reads_no_bytes_of_what_is_there(ingest: Ingest, tmp_path: Path) -> None:
+    """A new batch of new items is added even when the image bytes of the parts on disk cannot be read."""
+    assert ingest(write_source(tmp_path / "src", names("a", "b")), "first", *GROUPED) == 0
+    part = Path("data/dataset/first/part-00000.parquet")
+    column = pq.ParquetFile(part).metadata.row_group(0).column(3)
+    assert column.path_in_schema == "image.bytes"
+    content = bytearray(part.read_bytes())
+    start = column.data_page_offset
+    content[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    part.write_bytes(bytes(content))
+    assert ingest(write_source(tmp_path / "more", names("e"), seed=4), "second", *GROUPED) == 0
+
+
+def test_what_a_killed_run_left_is_swept(ingest: Ingest, tmp_path: Path) -> None:
+    """A temporary folder of a killed run of this batch is no part of the dataset, and goes with the next run."""
+    left = tmp_path / "data/dataset/.first.abc/new"
+    left.mkdir(parents=True)
+    (left / "part-00000.parquet").write_bytes(b"half")
+    assert ingest(write_source(tmp_path / "src", names("a", "b")), "first", *GROUPED) == 0
+    assert [file.name for file in Path("data/dataset").iterdir()] == ["first"]

@@ -1,0 +1,66 @@
+"""Items written as pictures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from pipeline.command import run
+from pipeline.images import Limits, decode_image, encode_mask
+from pipeline.parts import read_index, read_items
+from pipeline.show import Painting, main, pictures
+from pipeline.taxonomy import load_taxonomy
+
+
+def params(folder: Path) -> Path:
+    """Writes the sections that the command reads."""
+    file = folder / "params.yaml"
+    sections = {
+        "limits": {"max_bytes": 10**7, "max_pixels": 10**7},
+        "show": {"alpha": 0.5},
+        "dataset": {"path": "none", "splits": "none.csv"},
+    }
+    file.write_text(yaml.safe_dump(sections))
+    return file
+
+
+def test_an_item_becomes_three_pictures(
+    tmp_path: Path, tiny_dataset: Callable[..., Path], taxonomy_file: Path, limits: Limits
+) -> None:
+    """The command writes image, painted mask and overlay, and the picture of the image has its pixels."""
+    root, out = tiny_dataset(groups=2), tmp_path / "pictures"
+    options = ["--dataset", str(root), "--taxonomy", str(taxonomy_file), "--params", str(params(tmp_path))]
+    with pytest.raises(SystemExit, match="0"):
+        run(main, ["item-001", "--out", str(out), *options])
+    assert {file.name for file in out.iterdir()} == {f"item-001_{n}.png" for n in ("image", "mask", "overlay")}
+    index = read_index(root)
+    (_, image, _) = next(read_items(root, index[index["item_id"] == "item-001"]))
+    assert np.array_equal(np.asarray(Image.open(out / "item-001_image.png")), decode_image(image, limits))
+
+
+def test_a_missing_item_is_named(
+    tmp_path: Path,
+    tiny_dataset: Callable[..., Path],
+    taxonomy_file: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An item that the dataset does not hold is the user's mistake, and nothing is written."""
+    options = ["--dataset", str(tiny_dataset(groups=1)), "--taxonomy", str(taxonomy_file)]
+    options += ["--params", str(params(tmp_path))]
+    with pytest.raises(SystemExit, match="2"):
+        run(main, ["item-000", "nobody", "--out", str(tmp_path / "pictures"), *options])
+    assert "'nobody'" in capsys.readouterr().err
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_a_mask_of_another_size_has_no_overlay(
+    tiny_dataset: Callable[..., Path], taxonomy_file: Path, limits: Limits
+) -> None:
+    """Where the sizes differ, image and mask are shown, and no overlay pretends that they fit."""
+    root = tiny_dataset(groups=1)
+    (_, image, _) = next(read_items(root, read_index(root)))
+    painting = Painting(limits, load_taxonomy(taxonomy_file).palette(), 0.5)
+    assert pictures("x", image, encode_mask(np.zeros((2, 2), dtype=np.uint8)), painting).keys() == {"image", "mask"}

@@ -1,0 +1,194 @@
+"""What goes on beside the steps of a training: averaged weights, checkpoints, early stopping, the record of epochs."""
+
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import psutil
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from training.task import SegmentationTask
+
+Epoch = dict[str, float | None]
+Listener = Callable[[Epoch], None]
+
+MONITOR = "val_miou"
+MIB = 1 << 20
+
+
+class ExponentialAverage(WeightAveraging):
+    """Averages the weights exponentially; validation and the best checkpoint use the average.
+
+    The decay of update n is min(decay, (1 + n) / (10 + n)), so that a short training does not carry its random start
+    along (the schedule of TensorFlow's ExponentialMovingAverage).
+
+    Args:
+        decay: Largest decay, in [0, 1).
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(multi_avg_fn=self._average)
+        self._decay = decay
+        self._update = 0
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Update after every step."""
+        if step_idx is not None:
+            self._update = step_idx
+        return bool(super().should_update(step_idx, epoch_idx))
+
+    @torch.no_grad()
+    def _average(self, averaged: list[Tensor], current: list[Tensor], _: Tensor) -> None:
+        decay = min(self._decay, (1 + self._update) / (10 + self._update))
+        get_ema_multi_avg_fn(decay)(averaged, current, _)  # type: ignore[no-untyped-call]
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint under a temporary name beside its own and renames it: a kill leaves the one before."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write, flush to the disk, rename."""
+        assert storage_options is None
+        whole = io.BytesIO()
+        torch.save(checkpoint, whole)
+        temporary = Path(path).with_suffix(".part")
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(whole.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class Patience(EarlyStopping):
+    """Stops when validation mIoU has not risen for a while; remembers that it did when a training is resumed."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(monitor=MONITOR, mode="max", patience=epochs, check_on_train_epoch_end=True)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop at once a training that had stopped when it was killed."""
+        del pl_module
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class EpochRecord(Callback):
+    """Writes a line per epoch to a file, and tells listeners.
+
+    The lines are part of every checkpoint: after a resumption the file holds the epochs up to the checkpoint, whatever
+    was written when the training was killed.
+
+    Args:
+        file: Where the lines go, as JSON.
+        listeners: Called with each line, in the leading process only.
+
+    Attributes:
+        history: The lines so far.
+    """
+
+    def __init__(self, file: Path, listeners: Sequence[Listener]) -> None:
+        self.history: list[Epoch] = []
+        self._file = file
+        self._listeners = listeners
+        self._process = psutil.Process()
+        self._started = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The lines so far."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the lines of a checkpoint."""
+        self.history = list(state_dict["history"])
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Bring the file in line with the checkpoint."""
+        del pl_module
+        if trainer.is_global_zero:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.write_text("".join(map(_line, self.history)), encoding="utf-8")
+        self._process.cpu_percent()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Start the clock at the epoch's first batch (a resumed training starts its first epoch without a word)."""
+        del trainer, pl_module, batch
+        if batch_idx == 0:
+            self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Append the epoch's line.
+
+        Raises:
+            ValueError: The training loss is not finite: the training has diverged.
+        """
+        epoch: Epoch = {
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "time": time.time(),
+            **{name: _finite(value) for name, value in _metrics(pl_module).items()},
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": time.monotonic() - self._started,
+            **self._system(),
+        }
+        if epoch["train_loss"] is None:
+            raise ValueError(
+                f"The training loss is not finite in epoch {trainer.current_epoch}: the training has diverged. "
+                "Lower the learning rate, set gradient_clip, or train with precision 32."
+            )
+        self.history.append(epoch)
+        if trainer.is_global_zero:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(_line(epoch))
+            for listener in self._listeners:
+                listener(epoch)
+
+    def _system(self) -> dict[str, float]:
+        figures = {
+            "system/cpu_percent": self._process.cpu_percent(),
+            "system/rss_mib": self._process.memory_info().rss / MIB,
+        }
+        if torch.cuda.is_available():
+            figures["system/gpu_peak_mib"] = torch.cuda.max_memory_allocated() / MIB
+        return figures
+
+
+def best_and_last(store: Path) -> ModelCheckpoint:
+    """Keeps `best.ckpt` (highest validation mIoU) and `last.ckpt` (every epoch) in a folder."""
+    return ModelCheckpoint(
+        dirpath=store,
+        filename="best",
+        monitor=MONITOR,
+        mode="max",
+        save_top_k=1,
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+def _metrics(task: pl.LightningModule) -> dict[str, float]:
+    assert isinstance(task, SegmentationTask)
+    return task.epoch_metrics
+
+
+def _finite(value: float) -> float | None:
+    return value if torch.isfinite(torch.tensor(value)) else None
+
+
+def _line(epoch: Epoch) -> str:
+    return json.dumps(epoch, allow_nan=False) + "\n"
