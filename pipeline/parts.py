@@ -47,6 +47,44 @@ _FIELDS: dict[str, pa.DataType] = {
 INDEX_COLUMNS = [name for name in _FIELDS if name not in {"image", "mask"}]
 PLACE_COLUMNS = ["batch", "part", "row_group", "row"]
 
+# What later stages put beside these columns: a slice of such a name would be overwritten there.
+RESERVED = frozenset(
+    [
+        "split",
+        "accepted",
+        "reasons",
+        "tiles",
+        "first",
+        "error",
+        "image_sha256",
+        "mask_sha256",
+        "width",
+        "height",
+        "mode",
+        "bytes",
+        "mask_width",
+        "mask_height",
+        "phash",
+        "class_px",
+        "void_px",
+        "unknown_values",
+        "components",
+        "islands",
+        "edge_distance_px",
+        "brightness",
+        "contrast",
+        "saturation",
+        "blur",
+        "confusion",
+        "mean_confidence",
+        "expected_intersection",
+        "expected_union",
+        "expected_iou",
+        "nll",
+        "miou",
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Item:
@@ -180,7 +218,7 @@ def read_items(root: Path, index: pd.DataFrame) -> Iterator[tuple[dict[str, Any]
 
 
 def _schema(slice_names: Sequence[str]) -> pa.Schema:
-    taken = sorted(set(slice_names) & {*_FIELDS, *PLACE_COLUMNS})
+    taken = sorted(set(slice_names) & {*_FIELDS, *PLACE_COLUMNS, *RESERVED})
     if taken:
         raise UserError(f"Slice columns cannot have the names of the format's own columns, received {taken}.")
     columns = {**_FIELDS, **{name: pa.string() for name in sorted(slice_names)}}

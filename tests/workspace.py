@@ -13,7 +13,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ("pipeline", "training", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "examples")
 SMALL = {
-    "demo_data": {"scenes": 24, "frames_per_scene": 2},
+    "demo_data": {"scenes": 48, "frames_per_scene": 2},
+    "validate": {"min_images_per_critical_class": 1},
     "train": {"max_epochs": 2},
 }
 

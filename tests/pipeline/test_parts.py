@@ -10,6 +10,7 @@ from tiny import tiny_items
 import pipeline.parts
 from pipeline.errors import UserError
 from pipeline.parts import Item, parts, read_index, read_items, slice_columns, write_batch
+from pipeline.read_facts import FACTS_SCHEMA
 
 
 def test_items_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -113,3 +114,10 @@ def test_an_empty_dataset_has_an_empty_index(tmp_path: Path) -> None:
     assert read_index(tmp_path).empty
     write_batch(tmp_path, "nothing", [])
     assert read_index(tmp_path).empty
+
+
+def test_slice_columns_cannot_shadow_what_later_stages_write(tmp_path: Path) -> None:
+    """Every column of the catalogue is reserved, so that a slice survives to the metrics."""
+    for name in {*FACTS_SCHEMA.names, "confusion", "split"}:
+        with pytest.raises(UserError, match=name):
+            write_batch(tmp_path, "one", [], [name])
