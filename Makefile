@@ -50,8 +50,13 @@ lock: | $(UV) ## Resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --extra dev --python-version 3.11 --no-emit-index-url --no-header \
 	  --no-annotate --upgrade --quiet --output-file requirements.lock
 
-bench: $(READY) ## Measure against peers, side by side; tables in benchmarks/results (needs CAMVID=folder for some)
-	for script in benchmarks/*.py; do python $$script $(if $(CAMVID),--camvid $(CAMVID)) || exit 1; done
+bench: $(READY) ## Measure against peers, side by side; writes benchmarks/results (takes half an hour; CAMVID=folder)
+	python -m benchmarks.confusion_matrix
+	python -m benchmarks.training_step
+	python -m benchmarks.tiled_inference
+	python -m benchmarks.append
+	python -m benchmarks.baselines
+	$(if $(CAMVID),python -m benchmarks.catalog --camvid $(CAMVID))
 
-clean: ## Remove the environment and everything that stages made (the dataset stays)
+clean: ## Remove the environment, caches of tools and checkpoints of unfinished trainings
 	rm -rf .venv .segloop .mypy_cache .ruff_cache .pytest_cache

@@ -39,6 +39,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 
     A folder that stood at `path` is replaced as a whole: nothing of it stays among the new files.
     """
+    parent_is_new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -50,6 +51,8 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         new.rename(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if parent_is_new and not path.exists():
+            path.parent.rmdir()
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -65,7 +65,7 @@ class Outfit:
 
 def dress(rng: np.random.Generator, surroundings: Colour) -> Outfit:
     """Draws an outfit; some are of the colour of what is around them, and hard to see."""
-    camouflaged = rng.random() < 0.2  # noqa: PLR2004 - a fifth blend in
+    camouflaged = rng.random() < 0.1  # noqa: PLR2004 - a tenth blend in
     shirt = pick(rng, (surroundings,) if camouflaged else CLOTHES)
     trousers = pick(rng, (surroundings, *CLOTHES[:4]) if camouflaged else CLOTHES[:6])
     vest = pick(rng, VESTS, 0.08) if not camouflaged and rng.random() < 0.6 else None  # noqa: PLR2004

@@ -30,7 +30,7 @@ def _kill_after_first_checkpoint(workspace: Workspace) -> None:
     store = workspace.root / ".segloop" / "training"
     with subprocess.Popen(command, cwd=workspace.root, start_new_session=True) as process:
         deadline = time.monotonic() + 300
-        while not list(store.rglob("*.ckpt")):
+        while not list(store.glob("*/last.ckpt")):
             assert process.poll() is None, "the training ended before it wrote a checkpoint"
             assert time.monotonic() < deadline, "no checkpoint within five minutes"
             time.sleep(0.05)

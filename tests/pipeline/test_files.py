@@ -39,6 +39,13 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
     assert [file.name for file in folder.iterdir()] == ["kept"]
 
 
+def test_a_failed_folder_takes_the_parent_that_it_made_along(tmp_path: Path) -> None:
+    """A failure leaves no empty folder that looks like a beginning."""
+    with pytest.raises(RuntimeError, match="stop"), atomic_dir(tmp_path / "dataset" / "batch"):
+        raise RuntimeError("stop")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_json_refuses_nan(tmp_path: Path) -> None:
     """NaN is no JSON: a writer must say null, and a failed write leaves nothing."""
     with pytest.raises(ValueError, match="not JSON compliant"):
