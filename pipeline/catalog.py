@@ -17,7 +17,7 @@ from pipeline.files import atomic_path
 from pipeline.images import Limits
 from pipeline.item_facts import FactSettings
 from pipeline.params import Section, read_section
-from pipeline.parts import parts, read_index, slice_columns
+from pipeline.parts import check_classes, parts, read_index, slice_columns
 from pipeline.read_facts import FACTS_SCHEMA, FactStore, read_facts
 from pipeline.taxonomy import Taxonomy, load_taxonomy
 
@@ -61,7 +61,9 @@ def main(
     limits = read_section(Limits, "limits", params)
     if not dataset.is_dir():
         raise UserError(f"There is no dataset at {dataset}. Ingest one with `segloop ingest`, or name another folder.")
-    table = build_catalog(dataset, fact_settings(load_taxonomy(taxonomy), settings, limits), store, settings.workers)
+    classes = load_taxonomy(taxonomy)
+    check_classes(dataset, classes.names)
+    table = build_catalog(dataset, fact_settings(classes, settings, limits), store, settings.workers)
     with atomic_path(out) as temporary:
         pq.write_table(table, temporary)
     unreadable = table.num_rows - table.column("error").null_count

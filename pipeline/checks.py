@@ -105,6 +105,10 @@ def item_checks(params: ValidateParams) -> list[Check]:
             "no_split", "item", "split", "not_null", "groups have a split",
             "the ledger gives group '{group}' no split (source split: {source_split})",
         ),
+        _null(
+            "selected_in_holdout", "selected_in_holdout", "no model chose the holdout's images",
+            "a model selected the image, but its group '{group}' is in the holdout",
+        ),
     ]  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """Runs a `main` as a command line, with the project's exit codes and progress bars."""
 
 import errno
+import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import typer
 
@@ -15,6 +17,9 @@ Element = TypeVar("Element")
 
 # A full disk, a quota reached, a limit on the size of files.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+WRONG_PATH = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError, PermissionError)
+INTERRUPTED = 130  # as shells say it
+BUG = 70  # EX_SOFTWARE of sysexits.h
 
 
 def run(main: Callable[..., None], argv: list[str] | None = None, *, name: str | None = None) -> None:
@@ -26,11 +31,18 @@ def run(main: Callable[..., None], argv: list[str] | None = None, *, name: str |
         name: How the help and the errors call the program; the module's name when None.
 
     Raises:
-        SystemExit: Always. 0 success, 1 a failed verdict, 2 the user's mistake, 3 an outage.
+        SystemExit: Always. 0 success, 1 a failed verdict, 2 the user's mistake, 3 an outage, 70 a bug.
     """
+
+    @functools.wraps(main)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        code = exit_code(lambda: main(*arguments, **options))
+        if code:
+            raise typer.Exit(code)
+
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(main)
-    sys.exit(exit_code(lambda: app(args=argv, prog_name=name, standalone_mode=True)))
+    app.command()(guarded)
+    app(args=argv, prog_name=name)
 
 
 def exit_code(call: Callable[[], object]) -> int:
@@ -40,13 +52,16 @@ def exit_code(call: Callable[[], object]) -> int:
         call()
     except SegloopError as error:
         return _say(error)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        return _say(OutageError(f"The disk is full: {error}. Free some space and run the command again."))
+    except WRONG_PATH as error:
+        return _say(UserError(f"{error.filename}: {error.strerror}. Check the path and its permissions."))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last frame: a bug must not exit 1, which says "failed verdict"
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return _say(OutageError(f"The disk is full: {error}. Free some space and run the command again."))
+        traceback.print_exc()
+        return BUG
     return 0
 
 

@@ -55,6 +55,19 @@ def _sections(judged: Judged) -> str:
     sections = document.sections[1:-1]
     view = views.DefaultJinjaSectionView()
     return "".join(
-        str(view.render({"section": section.to_json_dict(), "section_loop": {"index": f"{judged.table.name}-{place}"}}))
-        for place, section in enumerate(sections)
+        str(
+            view.render(
+                {"section": escaped(section.to_json_dict()), "section_loop": {"index": f"{judged.table.name}-{n}"}}
+            )
+        )
+        for n, section in enumerate(sections)
     )
+
+
+def escaped(value: Any) -> Any:
+    """A rendered section with every text made harmless: the library puts item names into the page as they are."""
+    if isinstance(value, str):
+        return escape(value, quote=False)
+    if isinstance(value, dict):
+        return {key: escaped(each) for key, each in value.items()}
+    return [escaped(each) for each in value] if isinstance(value, list) else value

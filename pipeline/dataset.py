@@ -83,7 +83,8 @@ def print_tables(holdings: Holdings, classes: Taxonomy) -> None:
     """Prints the tables: batches, splits with their class shares, slices."""
     from rich.console import Console
 
-    console = Console()
+    # What users named is printed as it is: brackets are no markup, colons no pictograms.
+    console = Console(markup=False, emoji=False)
     console.print(_batches(holdings))
     console.print(_shares(holdings, classes))
     if slice_columns(holdings.index.drop(columns="split")):

@@ -18,6 +18,7 @@ import typer
 
 from pipeline.command import progress, run
 from pipeline.demo.annotation import DemoDataParams, SceneItems, annotate_scene
+from pipeline.demo.canvas import CLASS_NAMES
 from pipeline.demo.preview import contact_sheet
 from pipeline.errors import UserError
 from pipeline.files import atomic_dir, write_atomic
@@ -74,7 +75,7 @@ def make_demo_data(out: Path, params: DemoDataParams, splits: SplitParams) -> No
     made = Made(params.preview_scenes)
     with atomic_dir(out) as folder:
         with _rendered(params) as rendered:
-            write_batch(folder, BATCH, made.passed_on(rendered), SLICES)
+            write_batch(folder, BATCH, made.passed_on(rendered), SLICES, CLASS_NAMES)
         placed = assign(made.class_px, made.sizes, splits)
         append_ledger(folder / "splits.csv", Ledger(), [LedgerRow(g, placed[g], BATCH) for g in sorted(placed)])
         pq.write_table(pa.Table.from_pylist(made.truth, schema=TRUTH_SCHEMA), folder / "truth.parquet")

@@ -1,6 +1,5 @@
 """Stage `evaluate`: measures the exported graph, that very file, on the full-size images of the holdout."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,16 +8,16 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from pipeline.command import progress, run
 from pipeline.errors import UserError
-from pipeline.files import atomic_dir, sha256_bytes, write_json
+from pipeline.files import atomic_dir, read_json, sha256_bytes, write_json
 from pipeline.gallery import strip, worst, write_page
 from pipeline.images import ImageError, Limits
 from pipeline.inference import Segmenter
 from pipeline.measure import CONFIDENCE_QUANTILES, STATS, MeasureSettings, Reference, decode_pair, measure
-from pipeline.params import Section, read_section
+from pipeline.params import Section, parse, read_section
 from pipeline.parts import read_index, read_items
 from pipeline.plots import write_plots
 from pipeline.scores import by_slice, confusions, overall, reliability
@@ -37,6 +36,26 @@ class EvaluateParams(Section):
     seam_px: int = Field(ge=1)
     gallery_images: int = Field(ge=0)
     gallery_px: int = Field(ge=16)
+
+
+class HeldOut(BaseModel):
+    """An entry of holdout.json."""
+
+    item_id: str
+    revision: int
+    image_sha256: str
+    mask_sha256: str
+    group: str
+    sequence_index: int | None
+    slices: dict[str, str]
+
+
+class HoldoutList(BaseModel):
+    """The content of holdout.json that is used here."""
+
+    digest: str
+    acknowledged: list[Any]
+    items: list[HeldOut]
 
 
 @dataclass(frozen=True)
@@ -109,7 +128,7 @@ def main(
     classes = load_taxonomy(taxonomy)
     segmenter = open_graph(export, classes, settings)
     images = open_holdout(dataset, holdout)
-    verdict = json.loads((validation / "verdict.json").read_text(encoding="utf-8"))
+    verdict = read_json(validation / "verdict.json", "run `dvc repro validate`")
     wanted = MeasureSettings(
         classes.num_classes,
         classes.ignore_index,
@@ -154,12 +173,10 @@ def open_holdout(dataset: Path, file: Path) -> Holdout:
     """Reads the holdout's list and finds its items in the dataset.
 
     Raises:
-        UserError: The list is missing or empty, or an item is not in the dataset.
+        UserError: The list is missing, malformed or empty, or an item is not in the dataset.
     """
-    try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"There is no {file}: run `dvc repro prepare`.") from None
+    facts = read_json(file, "run `dvc repro prepare`")
+    parse(HoldoutList, facts, f"{file} is no list of a holdout, run `dvc repro prepare`")
     index = read_index(dataset)
     wanted = [item["item_id"] for item in facts["items"]]
     missing = sorted(set(wanted) - set(index["item_id"]))

@@ -11,6 +11,7 @@ from pipeline.splits import HOLDOUT, SPLITS, resolve
 from pipeline.taxonomy import Taxonomy
 
 PX_UNIT = 10_000
+SELECTED = "selected"
 # Which copy of a duplicate stays: a holdout must not shrink because someone added its image to the training data.
 KEEP_ORDER = {HOLDOUT: 0, "val": 1, "train": 2}
 
@@ -25,8 +26,8 @@ def item_evidence(catalog: pd.DataFrame, splits: Mapping[str, set[str]], num_cla
 
     Returns:
         The catalogue, sorted by item, with split, image_size, mask_size, labelled_px, classes_present, void_share,
-        islands_per_10k_px, duplicate_of, conflicts_with. What a graver fault of the same row explains is null: an
-        empty mask is not also one of too few classes.
+        islands_per_10k_px, selected_in_holdout, duplicate_of, conflicts_with. What a graver fault of the same row
+        explains is null: an empty mask is not also one of too few classes.
     """
     items = catalog.sort_values("item_id").reset_index(drop=True)
     class_px, islands = stack(items["class_px"], num_classes), stack(items["islands"], num_classes)
@@ -34,8 +35,10 @@ def item_evidence(catalog: pd.DataFrame, splits: Mapping[str, set[str]], num_cla
     labelled = pd.Series(class_px.sum(axis=1), dtype=np.float64).where(readable)
     some = labelled.where(labelled > 0)
     pairs = zip(items["group"], items["source_split"], strict=True)
+    split = pd.Series([resolve(splits.get(group, set()), came_with) for group, came_with in pairs], dtype=object)
     derived: dict[str, pd.Series] = {
-        "split": pd.Series([resolve(splits.get(group, set()), came_with) for group, came_with in pairs], dtype=object),
+        "split": split,
+        "selected_in_holdout": items["sampling"].where((split == HOLDOUT) & (items["sampling"] == SELECTED)),
         "image_size": _size(items["width"], items["height"]),
         "mask_size": _size(items["mask_width"], items["mask_height"]),
         "unknown_values": items["unknown_values"].replace("", None),
@@ -115,17 +118,22 @@ def _size(width: pd.Series, height: pd.Series) -> pd.Series:
 
 
 def _add_copies(items: pd.DataFrame) -> pd.DataFrame:
-    """Names, for items with equal images, what they copy (equal masks) or contradict (different masks)."""
+    """Names, for items with equal images, what they copy (equal masks) or contradict (different masks).
+
+    The copies in the split that `KEEP_ORDER` names first are judged as if alone, so that a copy added to the training
+    data takes nothing from the holdout. Where those contradict one another nobody knows which is right: all go.
+    """
     duplicate_of: dict[str, str] = {}
     conflicts_with: dict[str, str] = {}
-    order = items["split"].map(KEEP_ORDER).fillna(len(KEEP_ORDER))
+    order = items["split"].map(KEEP_ORDER).where(items["selected_in_holdout"].isna()).fillna(len(KEEP_ORDER))
     repeated = items.assign(order=order)[items.duplicated("sha256", keep=False)]
     for _, copies in repeated.sort_values(["order", "item_id"]).groupby("sha256"):
-        first, *others = copies["item_id"].tolist()
-        if len(set(copies["mask_sha256"])) == 1:
-            duplicate_of |= dict.fromkeys(others, first)
-        else:
-            conflicts_with |= {name: ", ".join(sorted({first, *others} - {name})) for name in (first, *others)}
+        names, masks = copies["item_id"].tolist(), copies["mask_sha256"].tolist()
+        if len(set(copies.loc[copies["order"] == copies["order"].iloc[0], "mask_sha256"])) > 1:
+            conflicts_with |= {name: ", ".join(sorted({*names} - {name})) for name in names}
+            continue
+        for name, mask in zip(names[1:], masks[1:], strict=True):
+            (duplicate_of if mask == masks[0] else conflicts_with)[name] = names[0]
     named = items["item_id"]
     return items.assign(
         duplicate_of=pd.Series([duplicate_of.get(name) for name in named], dtype=object),

@@ -1,4 +1,4 @@
-"""Writes that are either whole or absent, and digests of what was written."""
+"""Writes that are either whole or absent, digests of what was written, and reads that say what is wrong."""
 
 import hashlib
 import json
@@ -8,6 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -74,6 +80,53 @@ def digest_json(value: object) -> str:
 def write_json(path: Path, value: object) -> None:
     """Writes JSON for people and machines: indented, sorted, NaN refused since JSON has none."""
     write_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Reads a JSON object that a stage wrote.
+
+    Args:
+        path: The file.
+        remedy: What to do when it is missing or damaged, as the end of a sentence: "run `dvc repro train`".
+
+    Raises:
+        UserError: The file is missing, damaged, or holds something else than an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"There is no {path}: {remedy}.") from None
+    except (ValueError, IsADirectoryError) as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy}.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__} instead of an object: {remedy}.")
+    return content
+
+
+def read_table(path: Path, columns: set[str], remedy: str) -> "pd.DataFrame":
+    """Reads a Parquet file that a stage wrote.
+
+    Args:
+        path: The file.
+        columns: Columns that it must have.
+        remedy: What to do when it is missing or damaged, as the end of a sentence.
+
+    Raises:
+        UserError: The file is missing, damaged, or lacks a column.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        table = pd.read_parquet(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"There is no {path}: {remedy}.") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy}.") from None
+    missing = sorted(columns - set(table.columns))
+    if missing:
+        raise UserError(f"{path} lacks the columns {missing}: {remedy}.")
+    return table
 
 
 def _flush(path: Path) -> None:

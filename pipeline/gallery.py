@@ -2,6 +2,8 @@
 
 import html
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from pipeline.files import write_atomic
+from pipeline.files import sha256_bytes, write_atomic
 from pipeline.images import colour_mask, encode_image
 from pipeline.scores import confusions
 from pipeline.taxonomy import Taxonomy
@@ -33,15 +35,12 @@ class Pick:
     Attributes:
         item_id: Its name.
         reason: Why it was picked, with the figure.
+        file: Name of its picture.
     """
 
     item_id: str
     reason: str
-
-    @property
-    def file(self) -> str:
-        """Name of its picture; names of items may hold anything."""
-        return re.sub(r"[^A-Za-z0-9._-]", "_", self.item_id).lstrip(".") + ".png"
+    file: str
 
 
 def worst(rows: pd.DataFrame, taxonomy: Taxonomy, count: int) -> list[Pick]:
@@ -63,7 +62,18 @@ def worst(rows: pd.DataFrame, taxonomy: Taxonomy, count: int) -> list[Pick]:
     first: dict[str, list[str]] = {}
     for value, item_id, measure in [*_lowest(ids, mean_iou(each), count, "mIoU"), *sorted(critical)[:count]]:
         first.setdefault(item_id, []).append(f"{measure} {value:.3f}")
-    return [Pick(item_id, ", ".join(reasons)) for item_id, reasons in first.items()]
+    files = file_names(list(first))
+    return [Pick(item_id, ", ".join(reasons), files[item_id]) for item_id, reasons in first.items()]
+
+
+def file_names(item_ids: Sequence[str]) -> dict[str, str]:
+    """A picture's name for each item; names of items may hold anything, and a digest tells apart those alike."""
+    plain = {item_id: re.sub(r"[^A-Za-z0-9._-]", "_", item_id).lstrip(".") for item_id in item_ids}
+    often = Counter(plain.values())
+    return {
+        item_id: (name if often[name] == 1 else f"{name}-{sha256_bytes(item_id.encode())[:8]}") + ".png"
+        for item_id, name in plain.items()
+    }
 
 
 def strip(image: Pixels, truth: Pixels, labels: Pixels, taxonomy: Taxonomy, longest_px: int) -> bytes:

@@ -1,7 +1,6 @@
 """The one place that decodes images and masks: limited before decoding, EXIF orientation normalised."""
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,10 @@ from pipeline.params import Section
 
 RGB_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 MASK_MODES = {"1", "L", "P", "I", "I;16", "I;16B", "I;16L"}
-SIXTEEN_BIT_MODES = {"I", "I;16", "I;16B", "I;16L"}
+DEEP_MODES = {"I", "I;16", "I;16B", "I;16L"}
+# Formats of cameras and annotators; the rarer parsers of Pillow are an attack surface without a user.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+BYTE_MAX = 255
 
 
 class ImageError(ValueError):
@@ -51,7 +53,8 @@ def image_facts(data: bytes, limits: Limits) -> ImageFacts:
     """
     with _opened(data, limits) as image:
         orientation = _orientation(image)
-        swapped = orientation >= 5  # noqa: PLR2004 - EXIF: 5 to 8 exchange rows and columns
+        # EXIF: 5 to 8 exchange rows and columns; for TIFF Pillow's size has that done already.
+        swapped = orientation >= 5 and image.format != "TIFF"  # noqa: PLR2004
         width, height = (image.height, image.width) if swapped else image.size
         return ImageFacts(width, height, image.mode, orientation)
 
@@ -60,16 +63,16 @@ def decode_image(data: bytes, limits: Limits) -> np.ndarray:
     """Decodes an image as it is meant to be seen.
 
     Returns:
-        Shape (H, W, 3), uint8 RGB, EXIF orientation applied; 16-bit grey is scaled to 8 bits, transparency dropped.
+        Shape (H, W, 3), uint8 RGB, EXIF orientation applied; 16-bit grey is scaled to 8 bits (a range within
+        0 to 255 is kept), transparency dropped.
 
     Raises:
         ImageError: The bytes are no image, are damaged, beyond the limits, or of a mode that has no RGB form.
     """
     with _opened(data, limits) as image:
         upright = ImageOps.exif_transpose(image)
-        if upright.mode in SIXTEEN_BIT_MODES:
-            grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-            return np.repeat(grey[:, :, None], 3, axis=2)
+        if upright.mode in DEEP_MODES:
+            return np.repeat(_eight_bit(np.asarray(upright))[:, :, None], 3, axis=2)
         if upright.mode not in RGB_MODES:
             raise ImageError(f"mode {upright.mode} has no RGB form; supported: {', '.join(sorted(RGB_MODES))}")
         return np.asarray(upright.convert("RGB"))
@@ -88,10 +91,7 @@ def decode_mask(data: bytes, limits: Limits) -> np.ndarray:
         upright = ImageOps.exif_transpose(image)
         if upright.mode not in MASK_MODES:
             raise ImageError(f"mode {upright.mode} holds no class ids; a mask is 8-bit grey or palette")
-        values = np.asarray(upright)
-        if values.size and int(values.max()) > np.iinfo(np.uint8).max:
-            raise ImageError(f"a mask holds ids up to 255, received {int(values.max())}")
-        return values.astype(np.uint8)
+        return _in_range(np.asarray(upright), BYTE_MAX, "a mask's ids").astype(np.uint8)
 
 
 def decode_pixels(data: bytes, limits: Limits) -> tuple[np.ndarray, np.ndarray | None]:
@@ -109,7 +109,7 @@ def decode_pixels(data: bytes, limits: Limits) -> tuple[np.ndarray, np.ndarray |
         if upright.mode in MASK_MODES:
             flat = upright.getpalette() if upright.mode == "P" else None
             palette = None if flat is None else np.asarray(flat, dtype=np.uint8).reshape(-1, 3)
-            return np.asarray(upright).astype(np.int64), palette
+            return _in_range(np.asarray(upright).astype(np.int64), np.iinfo(np.int32).max, "a mask's values"), palette
         if upright.mode == "LA":
             return np.asarray(upright.convert("L")).astype(np.int64), None
         if upright.mode not in RGB_MODES:
@@ -162,20 +162,37 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: np.ndarray, alpha: flo
 def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     if len(data) > limits.max_bytes:
         raise ImageError(f"{len(data)} bytes are over the limit of {limits.max_bytes}")
+    pillows_limit = Image.MAX_IMAGE_PIXELS
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large images; the limit below is ours and decides.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                _check_size(image, limits)
-                yield image
+        # Pillow has a limit of its own; the one of the params is checked before decoding, and decides.
+        Image.MAX_IMAGE_PIXELS = None
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image, limits)
+            yield image
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError(f"{len(data)} bytes are no image of a known format") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, NotImplementedError) as error:
         # What Pillow's decoders raise on damaged input.
         raise ImageError(f"damaged image: {error}") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = pillows_limit
+
+
+def _eight_bit(grey: np.ndarray) -> np.ndarray:
+    """Grey of 16 or 32 bits as uint8: the high byte of 16 bits, or the values themselves when they fit."""
+    values = _in_range(grey.astype(np.int64), np.iinfo(np.uint16).max, "grey values")
+    if grey.dtype != np.uint16 and values.max(initial=0) <= BYTE_MAX:
+        return values.astype(np.uint8)
+    return (values >> 8).astype(np.uint8)
+
+
+def _in_range(values: np.ndarray, highest: int, what: str) -> np.ndarray:
+    lowest, top = int(values.min(initial=0)), int(values.max(initial=0))
+    if lowest < 0 or top > highest:
+        raise ImageError(f"{what} lie from 0 to {highest}, received {lowest if lowest < 0 else top}")
+    return values
 
 
 def _check_size(image: Image.Image, limits: Limits) -> None:

@@ -1,13 +1,13 @@
 """Adds a batch of images and masks to the dataset: whole, in taxonomy ids, or not at all."""
 
-import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -23,12 +23,23 @@ from pipeline.formats.convert import Conversion, Converted
 from pipeline.formats.labels import Labels
 from pipeline.formats.plan import Planned, plan
 from pipeline.formats.pool import convert_all
+from pipeline.formats.source import Facts
 from pipeline.images import Limits
-from pipeline.intake import Intake, Known, Rules, fingerprint
+from pipeline.ingest_guard import locked, refuse_stage_outs, sweep
+from pipeline.intake import SELECTED, Intake, Known, Rules, fingerprint
 from pipeline.intake_report import print_report, print_values, rejects_file, write_rejects
 from pipeline.params import Section, read_section
-from pipeline.parts import INDEX_COLUMNS, Item, checked_batch_name, read_index, read_items, write_batch
-from pipeline.splits import SplitParams, append_ledger, read_ledger
+from pipeline.parts import (
+    INDEX_COLUMNS,
+    Item,
+    check_classes,
+    checked_batch_name,
+    read_index,
+    read_items,
+    slice_columns,
+    write_batch,
+)
+from pipeline.splits import Ledger, SplitParams, append_ledger, read_ledger
 from pipeline.taxonomy import Remap, Taxonomy, load_taxonomy
 
 
@@ -90,22 +101,25 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
     """
     paths = read_section(DatasetParams, "dataset", params)
     target = Target(dataset or paths.path, splits or paths.splits, rejected)
+    refuse_stage_outs([target.dataset / checked_batch_name(batch), target.splits], Path.cwd())
     shares = read_section(SplitParams, "splits", params)
-    rules = Rules(checked_batch_name(batch), source or format_, sampling.value, relabel, accept_split, shares)
-    found = read_source(src, format_)
     classes = load_taxonomy(taxonomy)
+    names = tuple(classes.names)
+    rules = Rules(batch, source or format_, sampling.value, relabel, accept_split, shares, names)
+    found = read_source(src, format_)
     labels = Labels(classes, _remap(classes, source), found.legend)
     limits = read_section(Limits, "limits", params)
     how = Conversion(labels, limits, mask_orientation is MaskOrientation.AS_STORED)
     planned = plan(found.items, group_by, sequence_by)
-    intake = open_intake(planned, target, rules)
     items = [each.item for each in planned.values()]
     workers = read_section(IngestParams, "ingest", params).workers
     converted = progress(convert_all(items, how, workers), total=len(items), label=f"ingest {batch}")
-    try:
-        outcome = add(intake, converted, target, dry_run=dry_run)
-    finally:
-        print_values(intake)
+    with nullcontext() if dry_run else locked(target.dataset, target.splits):
+        intake = open_intake(planned, target, rules)
+        try:
+            outcome = add(intake, converted, target, dry_run=dry_run)
+        finally:
+            print_values(intake)
     print_report(intake, target.rejected, outcome)
 
 
@@ -113,18 +127,38 @@ def open_intake(planned: dict[str, Planned], target: Target, rules: Rules) -> In
     """Prepares the judgement of a batch against what the dataset and the ledger hold.
 
     Raises:
-        UserError: The dataset or ledger is damaged, or a split is to be taken over after the first batch.
+        UserError: The dataset or ledger is damaged, its masks hold other classes, or a split cannot be taken over.
     """
+    check_classes(target.dataset, rules.class_names)
     ledger = read_ledger(target.splits)
+    if rules.accept_split:
+        _refuse_takeover(planned, ledger, target, rules)
+    own = {item.item_id: _known(item) for item in stored_items(target.dataset / rules.batch)}
+    others_hold = known_items(target.dataset, set(planned) - set(own), rules.batch)
+    return Intake(planned, others_hold, ledger, rules, own)
+
+
+def _refuse_takeover(planned: Mapping[str, Planned], ledger: Ledger, target: Target, rules: Rules) -> None:
+    if rules.sampling == SELECTED:
+        raise UserError(
+            "--accept-split could put selected images into the holdout, which they would bias; received both it and "
+            "--sampling selected. Leave out one of them.",
+        )
     earlier = {row.since for row in ledger.rows} - {rules.batch}
-    if rules.accept_split and earlier:
+    if earlier:
         raise UserError(
             f"A split is taken over at the first ingestion only; {target.splits} has groups since {sorted(earlier)}. "
             "Leave out --accept-split: new groups are placed by a salted hash.",
         )
-    own = set(stored_fingerprints(target.dataset / rules.batch))
-    others_hold = known_items(target.dataset, set(planned) - own, rules.batch)
-    return Intake(planned, others_hold, ledger, rules, own)
+    wanted = {(each.group, each.item.split) for each in planned.values()}
+    groups = {group for group, _ in wanted}
+    other = [row for row in ledger.rows if row.group in groups and (row.group, row.split) not in wanted]
+    if other:
+        raise UserError(
+            f"{target.splits} has {len(other)} groups of batch '{rules.batch}' on another side than the source, first "
+            f"'{other[0].group}' in {other[0].split}: an earlier run without --accept-split placed them. Leave it out "
+            f"again, or remove the ledger's rows of the batch if it never came into {target.dataset}.",
+        )
 
 
 def known_items(dataset: Path, names: set[str], batch: str) -> dict[str, Known]:
@@ -137,34 +171,45 @@ def known_items(dataset: Path, names: set[str], batch: str) -> dict[str, Known]:
     """
     index = read_index(dataset, tombstones=True)
     rows = index[index["item_id"].isin(names) & (index["batch"] != batch)]
-    return {
-        row["item_id"]: Known(
-            revision=int(row["revision"]),
-            group=row["group"],
-            source_split=None if pd.isna(row["source_split"]) else row["source_split"],
-            content=None if row["deleted"] else (row["sha256"], row["mask_source_sha256"], sha256_bytes(mask)),
-        )
-        for row, _, mask in read_items(dataset, rows)
-    }
+    slices = slice_columns(index)
+    return {row["item_id"]: _known(_stored(row, mask, slices)) for row, _, mask in read_items(dataset, rows)}
 
 
-def stored_fingerprints(folder: Path) -> dict[str, str]:
-    """The fingerprint by item id of a batch on disk; empty when there is none."""
-    found: dict[str, str] = {}
+def stored_items(folder: Path) -> Iterator[Item]:
+    """The items of a batch on disk without their images; none when there is no batch."""
     for part in sorted(folder.glob("part-*.parquet")):
         with pq.ParquetFile(part) as file:
             names = [name for name in file.schema_arrow.names if name not in {"image", "mask"}]
             rows = file.read(columns=[*names, "mask.bytes"]).to_pylist()
-        for row in rows:
-            facts = {name: row[name] for name in INDEX_COLUMNS}
-            slices = {name: row[name] for name in names if name not in INDEX_COLUMNS and row[name] is not None}
-            item = Item(**facts, image=b"", mask=row["mask"]["bytes"], image_path="", mask_path="", slices=slices)
-            found[item.item_id] = fingerprint(item)
-    return found
+        slices = [name for name in names if name not in INDEX_COLUMNS]
+        yield from (_stored(row, row["mask"]["bytes"], slices) for row in rows)
+
+
+def _stored(row: Mapping[str, Any], mask: bytes, slices: list[str]) -> Item:
+    # A table read through pandas holds its own kinds of nothing, and moments of its own class.
+    stated: dict[str, Any] = {name: None if pd.isna(row[name]) else row[name] for name in [*INDEX_COLUMNS, *slices]}
+    moment = stated["captured_at"]
+    stated["captured_at"] = None if moment is None else pd.Timestamp(moment).to_pydatetime()
+    facts = {name: stated[name] for name in INDEX_COLUMNS}
+    of_slices = {name: stated[name] for name in slices if stated[name] is not None}
+    return Item(**facts, image=b"", mask=mask, image_path="", mask_path="", slices=of_slices)
+
+
+def _known(item: Item) -> Known:
+    return Known(
+        revision=int(item.revision),
+        group=item.group,
+        facts=Facts(item.group, item.sequence_index, item.annotator, item.captured_at, item.slices),
+        sampling=item.sampling,
+        source_split=item.source_split,
+        content=None if item.deleted else (item.sha256, item.mask_source_sha256, sha256_bytes(item.mask)),
+    )
 
 
 def add(intake: Intake, converted: Iterator[Converted], target: Target, *, dry_run: bool) -> str:
     """Runs a batch through the intake and writes it, unless it is there already or this is a rehearsal.
+
+    Unless it is a rehearsal, the caller holds the lock: what killed runs left in the dataset is removed.
 
     Returns:
         What happened, as a sentence.
@@ -173,21 +218,21 @@ def add(intake: Intake, converted: Iterator[Converted], target: Target, *, dry_r
         UserError: Nothing was accepted, a value is unknown, or the batch exists with other content.
     """
     batch = intake.rules.batch
+    if not dry_run:
+        sweep(target.dataset, target.splits)
     there = (target.dataset / batch).exists()
     if dry_run or there:
         deque(intake.items(converted), maxlen=0)
         _refuse_nothing(intake, target, write=not dry_run)
-        return "This was a rehearsal; nothing was written." if dry_run else _same(intake, target.dataset / batch)
+        return "This was a rehearsal; nothing was written." if dry_run else _rerun(intake, target)
     stream = _entering(intake, converted, target)
     first = next(stream, None)
     if first is None:
         _refuse_nothing(intake, target, write=True)
         return "Every item is in the dataset already; nothing to do."
-    for leftover in target.dataset.glob(f".{batch}.*"):
-        # A killed run leaves its temporary folder, which DVC would track.
-        shutil.rmtree(leftover)
     slices = {name for each in intake.plan.values() for name in each.item.facts.slices}
-    parts = write_batch(target.dataset, batch, chain([first], stream), sorted(slices))
+    slices |= {name for each in intake.known.values() for name in each.facts.slices}
+    parts = write_batch(target.dataset, batch, chain([first], stream), sorted(slices), intake.rules.class_names)
     write_rejects(intake, target.rejected)
     return f"Batch '{batch}' is in {target.dataset}: {len(parts)} part(s)."
 
@@ -218,8 +263,19 @@ def _refuse_nothing(intake: Intake, target: Target, *, write: bool) -> None:
     raise UserError(f"No item could be used; {len(intake.rejects)} left out. First '{name}': {reason}.{where}")
 
 
+def _rerun(intake: Intake, target: Target) -> str:
+    same = _same(intake, target.dataset / intake.rules.batch)
+    held = {(row.group, row.split) for row in intake.ledger.rows}
+    missing = [row for row in intake.ledger_rows() if (row.group, row.split) not in held]
+    if not missing:
+        return same
+    append_ledger(target.splits, intake.ledger, missing)
+    return f"{same} {len(missing)} group(s) had no row in {target.splits} and were placed."
+
+
 def _same(intake: Intake, folder: Path) -> str:
-    stored, now = stored_fingerprints(folder), intake.fingerprints
+    stored = {item.item_id: fingerprint(item) for item in stored_items(folder)}
+    now = intake.fingerprints
     if stored == now:
         return f"Batch '{folder.name}' holds exactly these {len(now)} items already; nothing to do."
     changed = sum(stored[name] != now[name] for name in stored.keys() & now.keys())

@@ -1,8 +1,8 @@
 """Decides which converted items enter the dataset, as which revision, and to which split their groups go."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,27 +10,32 @@ from pipeline.errors import UserError
 from pipeline.files import digest_json, sha256_bytes
 from pipeline.formats.convert import Converted
 from pipeline.formats.plan import Planned
-from pipeline.formats.source import SourceItem
+from pipeline.formats.source import Facts, SourceItem
 from pipeline.parts import Item
 from pipeline.splits import HOLDOUT, Ledger, LedgerRow, SplitParams, assign, place
 
 SHOWN = 10
 NOTHING = "(nothing)"
+SELECTED = "selected"
 
 
 @dataclass(frozen=True)
 class Known:
-    """An item that another batch of the dataset holds already.
+    """An item that the dataset holds already.
 
     Attributes:
         revision: Its revision.
         group: Its group, which it keeps for ever.
+        facts: What is known of it; a further revision keeps what its source does not state.
+        sampling: How it was chosen.
         source_split: The split it came with, when that was taken over.
         content: Digests of image, mask source and stored mask; None when the item has been removed.
     """
 
     revision: int
     group: str
+    facts: Facts
+    sampling: str
     source_split: str | None
     content: tuple[str, str, str] | None
 
@@ -46,6 +51,7 @@ class Rules:
         relabel: Known items with other content become a new revision rather than an error.
         accept_split: The split folders of the source are taken over into the ledger.
         splits: Shares of the splits.
+        class_names: The taxonomy's classes by id.
     """
 
     batch: str
@@ -54,6 +60,7 @@ class Rules:
     relabel: bool
     accept_split: bool
     splits: SplitParams
+    class_names: tuple[str, ...]
 
 
 @dataclass
@@ -63,7 +70,7 @@ class Intake:
     Attributes:
         plan: What is planned for each item, by name.
         known: Items that other batches hold, by name.
-        own: Names of the items that this very batch holds already, when it is run again.
+        own: Items that this very batch holds already, when it is run again, by name.
         ledger: The split ledger as it stands.
         rules: How the batch enters.
     """
@@ -72,7 +79,7 @@ class Intake:
     known: Mapping[str, Known]
     ledger: Ledger
     rules: Rules
-    own: Collection[str] = ()
+    own: Mapping[str, Known] = field(default_factory=dict)
     rejects: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0
     oriented: int = 0
@@ -106,7 +113,7 @@ class Intake:
         if self.rules.accept_split:
             return [LedgerRow(group, split, self.rules.batch) for group, split in sorted(self._came_with)]
         new = {group: px for group, px in sorted(self._class_px.items()) if group not in self._splits}
-        selected = self.rules.sampling == "selected"
+        selected = self.rules.sampling == SELECTED
         params = self.rules.splits.model_copy(update={"test": 0.0}) if selected else self.rules.splits
         if self.ledger.rows:
             placed = {group: place(group, self.rules.sampling, params) for group in new}
@@ -136,7 +143,7 @@ class Intake:
         if self.rules.accept_split:
             return "" if planned.item.split else "it lies in no split folder, and --accept-split takes them over"
         splits = self._splits.get(planned.group, set())
-        if self.rules.sampling == "selected" and HOLDOUT in splits:
+        if self.rules.sampling == SELECTED and HOLDOUT in splits:
             return f"its group '{planned.group}' is in the holdout, which selected images never enter"
         placed = planned.item.name in self.known or planned.item.name in self.own
         if len(splits) > 1 and not placed:
@@ -166,8 +173,9 @@ class Intake:
         return self.rules.relabel
 
     def _item(self, converted: Converted, planned: Planned, known: Known | None) -> Item:
-        source, facts = planned.item, planned.item.facts
-        inherited = known.source_split if known else None
+        source, earlier = planned.item, known or self._own_revision(converted.name)
+        facts = _facts(planned, earlier)
+        inherited = earlier.source_split if earlier else None
         return Item(
             item_id=converted.name,
             image=converted.image,
@@ -179,13 +187,19 @@ class Intake:
             mask_source_sha256=converted.mask_source_sha256,
             source=self.rules.source,
             revision=known.revision + 1 if known else 1,
-            sequence_index=planned.sequence_index,
+            sequence_index=facts.sequence_index,
             annotator=facts.annotator,
             captured_at=facts.captured_at,
             source_split=source.split if self.rules.accept_split else inherited,
-            sampling=self.rules.sampling,
+            # Once selected by a model, an item stays so: a later annotation does not change how it was found.
+            sampling=SELECTED if earlier and earlier.sampling == SELECTED else self.rules.sampling,
             slices=dict(facts.slices),
         )
+
+    def _own_revision(self, name: str) -> Known | None:
+        """What a re-run inherits again: this batch's own item, where it was a further revision."""
+        own = self.own.get(name)
+        return own if own and own.revision > 1 else None
 
     def _refuse_unknown(self) -> None:
         if not self._unknown:
@@ -211,9 +225,24 @@ class Intake:
             )
 
 
+def _facts(planned: Planned, earlier: Known | None) -> Facts:
+    """What is stated of an item, completed by what was known of it; a merely counted place gives way to a known one."""
+    stated = replace(planned.item.facts, sequence_index=planned.sequence_index)
+    if earlier is None:
+        return stated
+    held = earlier.facts
+    keeps_place = planned.counted and held.sequence_index is not None
+    return Facts(
+        sequence_index=held.sequence_index if keeps_place else stated.sequence_index,
+        annotator=stated.annotator or held.annotator,
+        captured_at=stated.captured_at or held.captured_at,
+        slices={**held.slices, **stated.slices},
+    )
+
+
 def fingerprint(item: Item) -> str:
     """The digest of everything that a re-run of the same batch would have to repeat."""
     captured = item.captured_at.isoformat() if item.captured_at else None
     content = [item.item_id, item.sha256, item.mask_source_sha256, sha256_bytes(item.mask)]
     facts = [item.group, item.sequence_index, item.annotator, captured, item.source, item.sampling]
-    return digest_json([*content, *facts, sorted(item.slices.items())])
+    return digest_json([*content, *facts, item.source_split, sorted(item.slices.items())])

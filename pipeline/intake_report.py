@@ -31,14 +31,15 @@ def print_values(intake: Intake) -> None:
     table = Table("source value", "class", "pixels", title="values found")
     for (value, name), pixels in sorted(intake.found.items(), key=lambda each: _natural(each[0][0])):
         table.add_row(value, name, f"{pixels:,}")
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def print_report(intake: Intake, folder: Path, outcome: str) -> None:
     """Prints what entered, where the groups went and what was left out."""
     from rich.console import Console
 
-    console = Console()
+    # What users named is printed as it is: brackets are no markup, colons no pictograms.
+    console = Console(markup=False, emoji=False)
     counts = {
         "accepted": len(intake.fingerprints),
         "unchanged": intake.unchanged,
@@ -51,8 +52,8 @@ def print_report(intake: Intake, folder: Path, outcome: str) -> None:
         console.print("groups: " + ", ".join(f"{count} to {split}" for split, count in sorted(placed.items())))
     if intake.rejects:
         console.print(_rejects_table(intake))
-        console.print(f"[yellow]Left out: see {rejects_file(intake, folder)}")
-    console.print(outcome, markup=False)
+        console.print(f"Left out: see {rejects_file(intake, folder)}", style="yellow")
+    console.print(outcome)
 
 
 def rejects_file(intake: Intake, folder: Path) -> Path:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.files import digest_json, sha256_file
+from pipeline.files import digest_json, read_json, sha256_file
 
 PICTURES = (".png", ".jpg", ".svg")
 KEPT_OF_TRAINING = (".json", ".jsonl", *PICTURES)  # the weights stay with DVC
+OF_TILES = ("digest", "dataset_digest", "taxonomy_version", "tiles", "class_px")
+OF_EPOCH = {"epoch", "time"}
 LABEL_LENGTH = 8
 
 
@@ -48,27 +50,27 @@ class Outputs:
     @cached_property
     def trained(self) -> dict[str, Any]:
         """Content of training.json."""
-        return _read(self.training / "training.json", "train")
+        return _read(self.training / "training.json", "train", "digest")
 
     @cached_property
     def exported(self) -> dict[str, Any]:
         """Content of export.json."""
-        return _read(self.export / "export.json", "export")
+        return _read(self.export / "export.json", "export", "digest", "training_digest", "precision")
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Content of the evaluation's metrics.json."""
-        return _read(self.evaluation / "metrics.json", "evaluate")
+        return _read(self.evaluation / "metrics.json", "evaluate", "model_digest", "holdout_digest", "miou")
 
     @cached_property
     def tiles(self) -> dict[str, Any]:
         """Content of tiles.json."""
-        return _read(self.data / "tiles" / "tiles.json", "prepare")
+        return _read(self.data / "tiles" / "tiles.json", "prepare", *OF_TILES)
 
     @cached_property
     def holdout(self) -> dict[str, Any]:
         """Content of holdout.json."""
-        return _read(self.data / "holdout.json", "prepare")
+        return _read(self.data / "holdout.json", "prepare", "digest")
 
     @property
     def training_digest(self) -> str:
@@ -124,22 +126,22 @@ def epochs(outputs: Outputs) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl, an epoch each.
 
     Raises:
-        UserError: The file is missing or a line is no JSON.
+        UserError: The file is missing, or a line is no JSON object with its epoch and time.
     """
     file = outputs.training / "metrics.jsonl"
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    except (FileNotFoundError, json.JSONDecodeError) as error:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (FileNotFoundError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {error}. Run `dvc repro train`.") from None
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line, dict) or not line.keys() >= OF_EPOCH:
+            raise UserError(f"{file}, line {number} is no epoch with its time. Run `dvc repro -f train`.")
+    return lines
 
 
-def _read(file: Path, stage: str) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"There is no {file}: run `dvc repro {stage}`.") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is not readable as JSON: {error}. Run `dvc repro -f {stage}`.") from None
-    assert isinstance(content, dict)
+def _read(file: Path, stage: str, *keys: str) -> dict[str, Any]:
+    remedy = f"run `dvc repro -f {stage}`" if file.exists() else f"run `dvc repro {stage}`"
+    content = read_json(file, remedy)
+    if missing := [key for key in keys if key not in content]:
+        raise UserError(f"{file} lacks {', '.join(missing)}: {remedy}.")
     return content

@@ -67,7 +67,7 @@ def read_yaml(file: Path) -> dict[str, object]:
     """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise UserError(f"There is no file {file}. Run from the workspace's root or name another file.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not readable as YAML: {error}") from None

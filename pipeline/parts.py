@@ -6,6 +6,7 @@ datasets. A later row of the same item with a higher revision supersedes the low
 tombstone.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ ROW_GROUP_ROWS = 32
 PART_BYTES = 128 * 2**20
 BATCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SAMPLING = ("uniform", "selected")
+CLASSES_KEY = b"segloop.classes"
 
 _BYTES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _FIELDS: dict[str, pa.DataType] = {
@@ -49,40 +51,10 @@ PLACE_COLUMNS = ["batch", "part", "row_group", "row"]
 
 # What later stages put beside these columns: a slice of such a name would be overwritten there.
 RESERVED = frozenset(
-    [
-        "split",
-        "accepted",
-        "reasons",
-        "tiles",
-        "first",
-        "error",
-        "image_sha256",
-        "mask_sha256",
-        "width",
-        "height",
-        "mode",
-        "bytes",
-        "mask_width",
-        "mask_height",
-        "phash",
-        "class_px",
-        "void_px",
-        "unknown_values",
-        "components",
-        "islands",
-        "edge_distance_px",
-        "brightness",
-        "contrast",
-        "saturation",
-        "blur",
-        "confusion",
-        "mean_confidence",
-        "expected_intersection",
-        "expected_union",
-        "expected_iou",
-        "nll",
-        "miou",
-    ]
+    "split accepted reasons tiles first error image_sha256 mask_sha256 width height mode bytes mask_width mask_height "  # noqa: SIM905
+    "phash class_px void_px unknown_values components islands edge_distance_px brightness contrast saturation blur "
+    "confusion mean_confidence expected_intersection expected_union expected_iou nll miou seam_px seam_errors "
+    "elsewhere_px elsewhere_errors bin_px bin_confidence bin_correct".split()
 )
 
 
@@ -134,7 +106,9 @@ def parts(root: Path) -> list[Path]:
     return sorted(part for part in root.glob("*/part-*.parquet") if not part.parent.name.startswith("."))
 
 
-def write_batch(root: Path, batch: str, items: Iterable[Item], slice_names: Sequence[str] = ()) -> list[Path]:
+def write_batch(
+    root: Path, batch: str, items: Iterable[Item], slice_names: Sequence[str] = (), class_names: Sequence[str] = ()
+) -> list[Path]:
     """Writes items as the parts of a new batch; it appears whole, by one rename, or not at all.
 
     Args:
@@ -142,14 +116,15 @@ def write_batch(root: Path, batch: str, items: Iterable[Item], slice_names: Sequ
         batch: The batch's name, which must be new.
         items: Consumed as a stream; about one row group is held in memory.
         slice_names: The slice columns; an item without a value gets null.
+        class_names: The classes by id that the masks were converted to; kept with the part, for `check_classes`.
 
     Returns:
-        The parts written. An empty stream writes one part without rows.
+        The parts written; an empty stream writes one without rows.
 
     Raises:
         UserError: The name is not usable or taken, or a slice column has the name of a column of the format.
     """
-    schema = _schema(slice_names)
+    schema = _schema(slice_names).with_metadata({CLASSES_KEY: json.dumps(list(class_names))})
     folder = root / checked_batch_name(batch)
     if folder.exists():
         raise UserError(f"Batch '{batch}' exists in {root}. Parts are immutable: choose another name.")
@@ -159,11 +134,7 @@ def write_batch(root: Path, batch: str, items: Iterable[Item], slice_names: Sequ
 
 
 def checked_batch_name(batch: str) -> str:
-    """The name itself when it can be a folder of a dataset.
-
-    Raises:
-        UserError: It cannot.
-    """
+    """The name itself; a UserError when it cannot be a folder of a dataset."""
     if not BATCH_NAME.fullmatch(batch):
         raise UserError(f"A batch's name has letters, digits, '.', '_' and '-' only, received {batch!r}.")
     return batch
@@ -189,6 +160,25 @@ def read_index(root: Path, *, tombstones: bool = False) -> pd.DataFrame:
     table = pa.concat_tables(tables, promote_options="default")
     winners = _winners(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
     return winners if tombstones else winners[~winners["deleted"].astype(bool)].reset_index(drop=True)
+
+
+def check_classes(root: Path, class_names: Sequence[str]) -> None:
+    """Refuses a taxonomy whose ids mean something else than the masks do; classes may be added at the end.
+
+    Raises:
+        UserError: A part was converted to classes that are not the first of these, in this order.
+    """
+    for part in parts(root):
+        try:
+            metadata = pq.read_schema(part).metadata or {}
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _damaged(part, error) from None
+        stored = json.loads(metadata.get(CLASSES_KEY, b"[]"))
+        if stored != list(class_names)[: len(stored)]:
+            raise UserError(
+                f"The masks of {part} hold the classes {stored}, the taxonomy now says {list(class_names)}. Restore "
+                "the taxonomy, or ingest the batch anew with a remap."
+            )
 
 
 def slice_columns(index: pd.DataFrame) -> list[str]:
@@ -278,7 +268,7 @@ def _part_index(root: Path, part: Path) -> pa.Table:
             table = file.read(columns=names)
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{part} is damaged: {error}. Restore it with `dvc checkout` or ingest it again.") from None
+        raise _damaged(part, error) from None
     groups = np.repeat(np.arange(len(sizes)), sizes)
     rows = np.concatenate([np.arange(size) for size in sizes]) if sizes else np.arange(0)
     relative = part.relative_to(root)
@@ -288,6 +278,10 @@ def _part_index(root: Path, part: Path) -> pa.Table:
         .append_column("row_group", pa.array(groups, pa.int32()))
         .append_column("row", pa.array(rows, pa.int32()))
     )
+
+
+def _damaged(part: Path, error: Exception) -> UserError:
+    return UserError(f"{part} is damaged: {error}. Restore it with `dvc checkout` or ingest it again.")
 
 
 def _winners(rows: pd.DataFrame) -> pd.DataFrame:

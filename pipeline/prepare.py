@@ -1,6 +1,5 @@
 """Stage: cuts the accepted items into memory-mapped tiles and lists the holdout with its digest."""
 
-import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -11,11 +10,11 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.command import progress, run
 from pipeline.errors import UserError
-from pipeline.files import atomic_dir, digest_json, write_json
+from pipeline.files import atomic_dir, digest_json, read_json, read_table, write_json
 from pipeline.images import Limits, decode_image, decode_mask
 from pipeline.params import Section, read_section
 from pipeline.parts import read_index, read_items, slice_columns
@@ -26,6 +25,9 @@ from training.tiling import tile_origins
 SCHEMA = 1
 TILED_SPLITS = ("train", "val")
 ITEM_KEY = ["item_id", "revision"]
+CATALOG_COLUMNS = {
+    *ITEM_KEY, "part", "row_group", "row", "group", "sequence_index", "width", "height", "sha256", "mask_sha256",
+}  # fmt: skip
 
 
 class PrepareParams(Section):
@@ -36,6 +38,14 @@ class PrepareParams(Section):
     scale: float = Field(gt=0, le=1)
     shard_tiles: int = Field(ge=1)
     workers: int = Field(ge=0)
+
+    @field_validator("overlap_px")
+    @classmethod
+    def _is_less_than_a_tile(cls, overlap_px: int, info: ValidationInfo) -> int:
+        tile_px = info.data.get("tile_px")
+        if tile_px is not None and overlap_px >= tile_px:
+            raise ValueError(f"must be less than tile_px, which is {tile_px}")
+        return overlap_px
 
 
 @dataclass(frozen=True)
@@ -67,13 +77,15 @@ def main(
     settings = read_section(PrepareParams, "prepare", params)
     limits = read_section(Limits, "limits", params)
     classes = load_taxonomy(taxonomy)
+    if not dataset.is_dir():
+        raise UserError(f"There is no dataset at {dataset}. Ingest one with `segloop ingest`, or name another folder.")
     items = accepted_items(catalog, validation)
     for split in (*TILED_SPLITS, HOLDOUT):
         if not (items["split"] == split).any():
             raise UserError(
                 f"Split '{split}' has no accepted item in {validation}: see its quarantine.csv, or add data."
             )
-    verdict = json.loads((validation / "verdict.json").read_text(encoding="utf-8"))
+    verdict = read_json(validation / "verdict.json", "run `dvc repro validate`")
     with atomic_dir(out) as folder:
         job = TilingJob(dataset, folder, settings, limits, classes.num_classes, classes.ignore_index)
         index = write_tiles(job, items[items["split"].isin(TILED_SPLITS)])
@@ -89,10 +101,10 @@ def accepted_items(catalog: Path, validation: Path) -> pd.DataFrame:
     """The catalogue's rows that validation accepted, with their split, sorted by item.
 
     Raises:
-        UserError: The verdict was given on another catalogue.
+        UserError: A file is missing, damaged or something else, or the verdict was given on another catalogue.
     """
-    rows = pd.read_parquet(catalog)
-    verdicts = pd.read_parquet(validation / "items.parquet")
+    rows = read_table(catalog, CATALOG_COLUMNS, "run `dvc repro catalog`")
+    verdicts = read_table(validation / "items.parquet", {*ITEM_KEY, "split", "accepted"}, "run `dvc repro validate`")
     if len(rows) != len(verdicts) or len(joined := rows.merge(verdicts, on=ITEM_KEY)) != len(rows):
         raise UserError(
             f"{validation} judged {len(verdicts)} items, {catalog} has {len(rows)}: run `dvc repro validate`."

@@ -63,20 +63,22 @@ class FactStore:
     """A folder of measured parts, keyed by the part's content, the settings and the version of the code.
 
     A part's digest is kept beside its size, times and inode, so that a part that nobody touched is not read again.
+    It only saves time: what is damaged in it counts as not there.
     """
 
     def __init__(self, folder: Path, settings: FactSettings) -> None:
         self._folder = folder
         self._key = {"version": FACTS_VERSION, **asdict(settings), "limits": settings.limits.model_dump()}
         self._digests_file = folder / "digests.json"
-        self._digests: dict[str, str] = (
-            json.loads(self._digests_file.read_text(encoding="utf-8")) if self._digests_file.exists() else {}
-        )
+        self._digests = _read_digests(self._digests_file)
 
     def read(self, part: Path) -> pa.Table | None:
         """The facts of a part, one row per row of it in order; None when they have to be measured."""
-        path = self._path(part)
-        return pq.read_table(path) if path.exists() else None
+        try:
+            facts = pq.read_table(self._path(part))
+        except (pa.ArrowInvalid, FileNotFoundError):
+            return None
+        return facts if facts.schema.equals(FACTS_SCHEMA) else None
 
     def write(self, part: Path, facts: pa.Table) -> None:
         """Keeps the facts of a part."""
@@ -191,6 +193,14 @@ def read_bytes(row_group: RowGroup) -> Iterator[tuple[bytes, bytes]]:
         ) from None
     for image, mask in zip(table.column("image"), table.column("mask"), strict=True):
         yield image["bytes"].as_py() or b"", mask["bytes"].as_py() or b""
+
+
+def _read_digests(file: Path) -> dict[str, str]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) and all(isinstance(each, str) for each in content.values()) else {}
 
 
 def _count_row_groups(part: Path) -> int:

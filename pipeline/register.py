@@ -60,7 +60,11 @@ def main(
     """Register the evaluated model as a candidate version in MLflow.
 
     The version takes image bytes and returns a mask, so that `mlflow models serve` works, and carries its evaluation.
-    Registering the same model again finds its version and only gives it the alias `candidate` back.
+
+    A version stands for a graph together with its evaluation: the SHA-256 of model.onnx, of metrics.json and of
+    confusions.parquet. Registering the same three again finds their version, and only gives it the alias `candidate`
+    back. The same graph measured anew with another outcome (a grown holdout, mended masks) is a new version, since a
+    version keeps the evaluation it was made with; another training that gives the same graph and figures is not.
 
     Example: segloop track && segloop register
     """

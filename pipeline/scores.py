@@ -11,6 +11,11 @@ from pipeline.measure import BOUNDARY
 from training.boundary import BoundaryCounts
 from training.metrics import false_positive_rate, iou, mean_iou, pixel_accuracy, ratio, support
 
+SEAM_ABOUT = (
+    "share of wrong pixels near the tiles' inner edges minus elsewhere; "
+    "scenes whose hard parts lie at or away from these edges shift it"
+)
+
 Scores = npt.NDArray[np.float64]
 
 
@@ -84,10 +89,12 @@ def calibration_error(rows: pd.DataFrame) -> float:
     return float(ratio((gap * table["px"]).sum(), table["px"].sum()))  # pandas sums without the empty bins
 
 
-def seam(rows: pd.DataFrame) -> dict[str, float | None] | None:
+def seam(rows: pd.DataFrame) -> dict[str, float | str | None] | None:
     """Share of wrong pixels at the tiles' inner edges, elsewhere, and the difference; None without such edges.
 
-    Only images of more than one tile count, so that both shares are of the same pictures.
+    Only images of more than one tile count, so that both shares are of the same pictures. Truth is the yardstick, not
+    the neighbouring tile: what lies at the edges weighs in. Tiles start at the same places in all images of a size, so
+    a scene with its hard parts there (a horizon) gives a difference without any seam; the reverse hides one.
     """
     tiled = rows[rows["tiles"] > 1]
     if tiled.empty:
@@ -95,7 +102,7 @@ def seam(rows: pd.DataFrame) -> dict[str, float | None] | None:
     at_seam = ratio(tiled["seam_errors"].sum(), tiled["seam_px"].sum())
     elsewhere = ratio(tiled["elsewhere_errors"].sum(), tiled["elsewhere_px"].sum())
     shares = {"error_at_seams": at_seam, "error_elsewhere": elsewhere, "difference": at_seam - elsewhere}
-    return {name: number(value) for name, value in shares.items()}
+    return {"about": SEAM_ABOUT, **{name: number(value) for name, value in shares.items()}}
 
 
 def majority(confusion: npt.NDArray[np.int64], names: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Writes items of the dataset as pictures."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +15,7 @@ from pydantic import Field
 from pipeline.command import run
 from pipeline.dataset import DatasetParams
 from pipeline.errors import UserError
-from pipeline.files import write_atomic
+from pipeline.files import sha256_bytes, write_atomic
 from pipeline.images import ImageError, Limits, colour_mask, decode_image, decode_mask, encode_image, overlay
 from pipeline.params import Section, read_section
 from pipeline.parts import read_index, read_items
@@ -41,8 +43,10 @@ def main(
     limits = read_section(Limits, "limits", params)
     alpha = read_section(ShowParams, "show", params).alpha
     palette = load_taxonomy(taxonomy).palette()
-    for row, image, mask in read_items(root, _rows(root, items)):
-        stem = out / re.sub(r"[^\w.-]+", "_", row["item_id"])
+    index = read_index(root)
+    names = file_names(index["item_id"])
+    for row, image, mask in read_items(root, _rows(root, index, items)):
+        stem = out / names[row["item_id"]]
         for name, picture in pictures(row["item_id"], image, mask, Painting(limits, palette, alpha)).items():
             file = stem.with_name(f"{stem.name}_{name}.png")
             write_atomic(file, encode_image(picture))
@@ -83,8 +87,20 @@ def pictures(item: str, image: bytes, mask: bytes, painting: Painting) -> dict[s
     return made
 
 
-def _rows(root: Path, items: list[str]) -> pd.DataFrame:
-    index = read_index(root)
+def file_names(items: Iterable[str]) -> dict[str, str]:
+    """A file name for each item: its id with `_` for what is awkward in names, and a digest where ids become equal.
+
+    Args:
+        items: All ids of the dataset, so that a name never depends on what else is shown.
+    """
+    plain = {item: re.sub(r"[^\w.-]+", "_", item) for item in items}
+    uses = Counter(plain.values())
+    return {
+        item: name if uses[name] == 1 else f"{name}-{sha256_bytes(item.encode())[:8]}" for item, name in plain.items()
+    }
+
+
+def _rows(root: Path, index: pd.DataFrame, items: list[str]) -> pd.DataFrame:
     missing = sorted(set(items) - set(index["item_id"]))
     if missing:
         raise UserError(

@@ -11,8 +11,10 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
@@ -26,9 +28,15 @@ HEADER = ["group", "split", "since"]
 class SplitParams(Section):
     """Shares of the validation and test (holdout) splits by items, and the salt of the hash."""
 
-    val: float
-    test: float
+    val: float = Field(ge=0, le=1)
+    test: float = Field(ge=0, le=1)
     salt: str
+
+    @model_validator(mode="after")
+    def _leaves_some_to_train(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val and test add up to less than 1, received {self.val} and {self.test}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -120,10 +128,6 @@ def assign(class_px: Mapping[str, np.ndarray], sizes: Mapping[str, int], params:
         The split by group.
     """
     shares = {"train": 1 - params.val - params.test, "val": params.val, "test": params.test}
-    if min(shares.values()) < 0:
-        raise UserError(
-            f"The shares of val and test must add up to at most 1, received {params.val} and {params.test}."
-        )
     groups = sorted(class_px)
     if not groups:
         return {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pipeline.database import SQLITE, damage, database_file, make_database
 from pipeline.errors import OutageError, SegloopError, UserError
 from pipeline.provenance import git_commit, without_secrets
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
     from mlflow.exceptions import MlflowException
 
-SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
 EXPERIMENT = "segloop"
 DIGEST_TAG = "segloop.digest"
@@ -51,13 +51,16 @@ def configure() -> str:
 
     Raises:
         OutageError: The store does not answer within seconds.
+        UserError: It cannot be used: a damaged file, a missing driver.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    uri = _uri()
     for name, value in CLIENT_SETTINGS.items():
         os.environ.setdefault(name, value)
-    _knock(uri)
     for noisy in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    if file := database_file(uri):
+        make_database(file)
+    _knock(uri)
     import mlflow
 
     mlflow.set_tracking_uri(_anchored(uri))
@@ -174,7 +177,7 @@ def outage(doing: str) -> Iterator[None]:
 
     Raises:
         OutageError: The store, or the storage of its files, does not answer or fails.
-        UserError: The store answered and refused (no rights, a name it does not allow).
+        UserError: The store answered and refused (no rights, a name it does not allow), or its file is damaged.
     """
     from mlflow.exceptions import MlflowException
 
@@ -183,7 +186,7 @@ def outage(doing: str) -> Iterator[None]:
     except MlflowException as error:
         raise _told(error, doing) from None
     except _away() as error:
-        raise OutageError(_away_text(f"failed while {doing}: {error}")) from None
+        raise damage(_uri(), error) or OutageError(_away_text(f"failed while {doing}: {error}")) from None
 
 
 def ui_command(uri: str) -> str:
@@ -209,7 +212,7 @@ def _runs(digest: str) -> list[str]:
 
 
 def _artifact_folder() -> str | None:
-    remote = urlsplit(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI).scheme in WEB
+    remote = urlsplit(_uri()).scheme in WEB
     return None if remote else Path(ARTIFACTS).absolute().as_uri()  # a server knows its own place
 
 
@@ -217,6 +220,10 @@ def _anchored(uri: str) -> str:
     """Makes SQLite's path absolute, since MLflow keeps one connection for a URI, wherever the process goes."""
     path = uri.removeprefix(SQLITE)
     return f"{SQLITE}{Path(path).absolute()}" if path != uri and path else uri
+
+
+def _uri() -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
 def _knock(uri: str) -> None:
@@ -231,7 +238,7 @@ def _knock(uri: str) -> None:
         elif scheme.partition("+")[0] in DATABASES:
             wait = "timeout" if scheme.startswith("sqlite") else "connect_timeout"
             engine = sqlalchemy.create_engine(uri, connect_args={wait: ANSWER_TIMEOUT_S})
-            sqlalchemy.inspect(engine)
+            sqlalchemy.inspect(engine).get_table_names()  # SQLite opens any file, and looks at it when it reads
             engine.dispose()
     except requests.exceptions.SSLError:
         return  # MLflow has settings of its own for certificates
@@ -239,15 +246,17 @@ def _knock(uri: str) -> None:
         remedy = "Install the database's driver or mend MLFLOW_TRACKING_URI."
         raise UserError(without_secrets(f"MLflow's store {uri} cannot be used: {error}. {remedy}")) from None
     except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
-        raise OutageError(_away_text(f"does not answer: {error}")) from None
+        raise damage(uri, error) or OutageError(_away_text(f"does not answer: {error}")) from None
 
 
 def _told(error: "MlflowException", doing: str) -> SegloopError:
     status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
     too_many, server_fault = 429, 500
+    if damaged := damage(_uri(), error.message):
+        return damaged
     if status >= server_fault or status == too_many:
         return OutageError(_away_text(f"failed while {doing}: {error.message}"))
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    uri = _uri()
     text = f"MLflow at {uri} refused while {doing}: {error.message} ({error.error_code})"
     return UserError(without_secrets(text))
 
@@ -261,6 +270,6 @@ def _away() -> tuple[type[Exception], ...]:
 
 
 def _away_text(what: str) -> str:
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    uri = _uri()
     remedy = "Start it or set MLFLOW_TRACKING_URI, then run the command again: nothing is lost, it completes."
     return without_secrets(f"MLflow at {uri} {what}. {remedy}")

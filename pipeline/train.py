@@ -1,6 +1,7 @@
 """Stage `train`: tiles into a network's weights, its metrics by epoch, and pictures of both."""
 
 import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from pipeline.errors import OutageError, UserError
 from pipeline.files import atomic_dir, digest_json, sha256_file, write_json
 from pipeline.live import LiveLog
 from pipeline.params import Section, read_section
+from training.callbacks import LAST, drop_damaged
 from training.fit import METRICS, Fitted, fit
 from training.settings import FitSettings
 from training.tiles import TileFolder
@@ -89,11 +91,11 @@ def _fit(folder: TileFolder, settings: TrainParams, checkpoints: Path, digest: s
         UserError: Tiles and params do not fit together, or the training diverged.
         OutageError: Pretrained weights could not be fetched.
     """
-    import sys
-
     live = LiveLog(digest)
-    if (checkpoints / "last.ckpt").exists():
-        print(f"resuming from {checkpoints / 'last.ckpt'}")
+    if damaged := drop_damaged(checkpoints):
+        print(f"warning: {damaged[0]} is missing or damaged: dropped, training starts from scratch.", file=sys.stderr)
+    elif (checkpoints / LAST).exists():
+        print(f"resuming from {checkpoints / LAST}")
     try:
         return fit(
             folder,

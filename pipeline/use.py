@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from pipeline.command import run
 from pipeline.errors import UserError
@@ -42,14 +43,40 @@ def planned(folder: Path, workspace: Path) -> dict[Path, bytes]:
     """The new content of each file that differs from what stands in the workspace.
 
     Raises:
-        UserError: A file is missing or malformed, or the workspace has no dvc.yaml.
+        UserError: A file is missing or malformed, its params are not this version's, or the workspace has no
+            dvc.yaml.
     """
     if not (workspace / "dvc.yaml").exists():
         raise UserError(f"{workspace} has no dvc.yaml, so it is no workspace. Run from the workspace's root.")
     load_taxonomy(folder / "taxonomy.yaml")
-    read_yaml(folder / "params.yaml")
+    refuse_strangers(read_yaml(folder / "params.yaml"), _known(workspace), folder / "params.yaml")
     wanted = {place: (folder / name).read_bytes() for name, place in PLACES.items()}
     return {place: content for place, content in wanted.items() if _content(workspace / place) != content}
+
+
+def refuse_strangers(params: dict[str, object], known: dict[str, object], file: Path) -> None:
+    """Refuses params whose sections, or the keys in them, are not the workspace's: another version's, or misspelt.
+
+    Values, and the keys of mappings inside a section, are the stages' to judge.
+
+    Args:
+        params: The project's params.
+        known: The workspace's.
+        file: Where the project's stand, for the message.
+
+    Raises:
+        UserError: A section is unknown, missing or no mapping, or a key is unknown.
+    """
+    faults = [f"unknown section '{name}'" for name in params if name not in known]
+    faults += [f"no section '{name}'" for name in known if name not in params]
+    for name in params.keys() & known.keys():
+        section, ours = params[name], known[name]
+        if not isinstance(section, dict):
+            faults.append(f"section '{name}' is no mapping")
+        elif isinstance(ours, dict):
+            faults += [f"section '{name}': unknown key '{key}'" for key in section if key not in ours]
+    if faults:
+        raise UserError(f"{file}: {'; '.join(sorted(faults))}. Mend it after the workspace's params.yaml.")
 
 
 def refuse_losses(changes: dict[Path, bytes], workspace: Path) -> None:
@@ -72,6 +99,18 @@ def refuse_losses(changes: dict[Path, bytes], workspace: Path) -> None:
             f"{', '.join(losses)} would be overwritten, with edits that are in no commit. "
             f"Commit them (git commit {' '.join(losses)}) or drop them (git checkout -- {' '.join(losses)}).",
         )
+
+
+def _known(workspace: Path) -> dict[str, object]:
+    """The workspace's params as they are committed, since the file may have been edited; else the file's."""
+    committed = _committed(PLACES["params.yaml"], workspace)
+    if committed is None:
+        return read_yaml(workspace / PLACES["params.yaml"])
+    try:
+        sections = yaml.safe_load(committed)
+    except yaml.YAMLError as error:
+        raise UserError(f"The committed params.yaml is not readable as YAML: {error}. Mend and commit it.") from None
+    return sections if isinstance(sections, dict) else {}
 
 
 def _content(file: Path) -> bytes | None:

@@ -12,7 +12,7 @@ from pipeline.checks import ValidateParams, class_checks, item_checks, leak_chec
 from pipeline.command import run
 from pipeline.errors import UserError, VerdictError
 from pipeline.evidence import class_evidence, item_evidence, leak_evidence
-from pipeline.files import atomic_dir, write_json
+from pipeline.files import atomic_dir, read_table, write_json
 from pipeline.params import read_section
 from pipeline.splits import read_ledger
 from pipeline.suite import Judged, Outcome, Table, judge
@@ -20,6 +20,10 @@ from pipeline.taxonomy import Taxonomy, load_taxonomy
 
 SCHEMA = 1
 DETAILS_KEPT = 20
+CATALOG_COLUMNS = {
+    *("item_id", "revision", "batch", "group", "source_split", "sampling", "sha256", "mask_sha256", "error", "phash"),
+    *("width", "height", "mask_width", "mask_height", "class_px", "void_px", "unknown_values", "islands"),
+}
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,11 @@ def main(
     """
     settings = read_section(ValidateParams, "validate", params)
     check_acknowledged(settings)
-    if not catalog.is_file():
-        raise UserError(f"There is no catalogue at {catalog}. Make one with `segloop catalog`.")
-    verdict = validate(pd.read_parquet(catalog), read_ledger(splits).splits, load_taxonomy(taxonomy), settings)
+    classes = load_taxonomy(taxonomy)
+    rows = read_catalog(catalog, classes)
+    if not splits.is_file():
+        raise UserError(f"There is no ledger {splits}: run `segloop ingest`, which writes it, or name another file.")
+    verdict = validate(rows, read_ledger(splits).splits, classes, settings)
     with atomic_dir(out) as folder:
         write_verdict(verdict, folder)
     show(verdict, out)
@@ -119,6 +125,20 @@ def main(
             f"The dataset fails: {reasons}. Mend the data, or name a check in "
             f"`validate.acknowledge` if its failure is known and accepted. All of it: {out / 'docs' / 'index.html'}",
         )
+
+
+def read_catalog(file: Path, taxonomy: Taxonomy) -> pd.DataFrame:
+    """Reads the catalogue.
+
+    Raises:
+        UserError: It is missing, damaged, something else, or counts the classes of another taxonomy.
+    """
+    rows = read_table(file, CATALOG_COLUMNS, "run `dvc repro catalog`")
+    classes = taxonomy.num_classes
+    others = sorted(set(rows["class_px"].dropna().map(len)) - {classes})
+    if others:
+        raise UserError(f"{file} counts {others} classes, the taxonomy has {classes}: run `dvc repro catalog`.")
+    return rows
 
 
 def check_acknowledged(params: ValidateParams) -> None:

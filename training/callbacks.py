@@ -4,6 +4,7 @@ import io
 import json
 import os
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ Epoch = dict[str, float | None]
 Listener = Callable[[Epoch], None]
 
 MONITOR = "val_miou"
+LAST, BEST = "last.ckpt", "best.ckpt"
 MIB = 1 << 20
 
 
@@ -171,7 +173,7 @@ def best_and_last(store: Path) -> ModelCheckpoint:
     """Keeps `best.ckpt` (highest validation mIoU) and `last.ckpt` (every epoch) in a folder."""
     return ModelCheckpoint(
         dirpath=store,
-        filename="best",
+        filename=Path(BEST).stem,
         monitor=MONITOR,
         mode="max",
         save_top_k=1,
@@ -179,6 +181,29 @@ def best_and_last(store: Path) -> ModelCheckpoint:
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
+
+
+def drop_damaged(store: Path) -> list[Path]:
+    """Removes both checkpoints of a folder when a resumption would fail on either, so that training starts anew.
+
+    Returns:
+        The damaged ones; none when there is nothing to resume, or nothing wrong.
+    """
+    last, best = store / LAST, store / BEST
+    damaged = [file for file in (last, best) if last.exists() and not _is_whole(file)]
+    if damaged:
+        last.unlink(missing_ok=True)
+        best.unlink(missing_ok=True)
+    return damaged
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the archive that torch writes is there to its end, with every checksum right."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, FileNotFoundError):
+        return False
 
 
 def _metrics(task: pl.LightningModule) -> dict[str, float]:

@@ -12,12 +12,15 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from torch import Tensor, nn
 
 from training.augment import Augmentation
 from training.callbacks import (
+    BEST,
+    LAST,
     Epoch,
     EpochRecord,
     ExponentialAverage,
@@ -89,12 +92,12 @@ def fit(
     mean, std = _statistics(folder, feed, settings)
     task = build_task(folder, settings, mean, std)
     record = EpochRecord(store / METRICS, listeners)
-    last = store / "last.ckpt"
+    last = store / LAST
     with quiet():
         trainer = build_trainer(settings, store, record, progress_bar=progress_bar)
         with _deterministic(on=trainer.strategy.root_device.type == "cpu"):
             trainer.fit(task, feed, ckpt_path=last if last.exists() else None, weights_only=True)
-    best = torch.load(store / "best.ckpt", map_location="cpu", weights_only=True)
+    best = torch.load(store / BEST, map_location="cpu", weights_only=True)
     task.network.load_state_dict(_network_weights(best["state_dict"]))
     leave_group()
     return Fitted(
@@ -160,28 +163,38 @@ def _statistics(folder: TileFolder, feed: TileFeed, settings: FitSettings) -> tu
 
 
 def build_trainer(run: RunSettings, store: Path, record: EpochRecord, *, progress_bar: bool) -> pl.Trainer:
-    """Set Lightning up: what goes on beside the steps, and where it runs."""
+    """Set Lightning up: what goes on beside the steps, and where it runs.
+
+    Raises:
+        ValueError: This machine has not what the settings ask for.
+    """
     callbacks: list[Callback] = [record, Patience(run.patience), best_and_last(store)]
     if run.ema_decay:
         callbacks.append(ExponentialAverage(run.ema_decay))
     if progress_bar:
         callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
-    return pl.Trainer(
-        accelerator=run.accelerator,
-        devices=run.devices,
-        strategy=run.strategy,
-        precision=run.precision,
-        max_epochs=run.max_epochs,
-        gradient_clip_val=run.gradient_clip or None,
-        callbacks=callbacks,
-        plugins=[WholeCheckpoints()],
-        default_root_dir=store,
-        logger=False,
-        enable_progress_bar=progress_bar,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
+    try:
+        return pl.Trainer(
+            accelerator=run.accelerator,
+            devices=run.devices,
+            strategy=run.strategy,
+            precision=run.precision,
+            max_epochs=run.max_epochs,
+            gradient_clip_val=run.gradient_clip or None,
+            callbacks=callbacks,
+            plugins=[WholeCheckpoints()],
+            default_root_dir=store,
+            logger=False,
+            enable_progress_bar=progress_bar,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise ValueError(
+            f"train.accelerator {run.accelerator!r} (devices {run.devices!r}, strategy {run.strategy!r}, precision "
+            f"{run.precision!r}) cannot be used on this machine: {error}"
+        ) from None
 
 
 def _network_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:

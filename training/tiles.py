@@ -30,12 +30,17 @@ class TileFolder:
         """Read the folder's facts.
 
         Raises:
-            ValueError: There is no `tiles.json`, or it lacks a key.
+            ValueError: There is no `tiles.json`, it is damaged, or it lacks a key.
         """
         file = path / "tiles.json"
         if not file.is_file():
             raise ValueError(f"There are no tiles in {path}: {file} is missing. Run the stage that prepares tiles.")
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            facts = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged ({error}). Prepare the tiles again.") from None
+        if not isinstance(facts, dict):
+            raise ValueError(f"{file} holds no JSON object. Prepare the tiles again.")  # noqa: TRY004 - the file's fault
         missing = [key for key in _KEYS if key not in facts]
         if missing:
             raise ValueError(f"{file} lacks {', '.join(missing)}. Prepare the tiles again.")
@@ -69,11 +74,11 @@ class TileDataset(Dataset[np.ndarray]):
         class_px: Pixels by class, shape (tiles, classes), int64.
 
     Raises:
-        ValueError: There are no tiles, or every pixel is void.
+        ValueError: There are no tiles, every pixel is void, or a file is missing or damaged.
     """
 
     def __init__(self, folder: Path, tile_px: int, ignore_index: int) -> None:
-        index = pd.read_parquet(folder / "index.parquet", columns=["shard", "offset", "class_px"])
+        index = _read_index(folder / "index.parquet")
         if index.empty:
             raise ValueError(f"{folder} holds no tiles. Put more groups into this split, or accept more items.")
         self.class_px = np.stack([np.asarray(row, dtype=np.int64) for row in index["class_px"]])
@@ -85,6 +90,8 @@ class TileDataset(Dataset[np.ndarray]):
         self._shard = index["shard"].to_numpy()
         self._offset = index["offset"].to_numpy()
         self._maps: dict[int, np.ndarray] = {}
+        for shard in np.unique(self._shard):
+            self._check(int(shard), int(self._offset[self._shard == shard].max()))
 
     def __len__(self) -> int:
         """How many tiles there are."""
@@ -120,8 +127,34 @@ class TileDataset(Dataset[np.ndarray]):
 
     def _map(self, shard: int) -> np.ndarray:
         if shard not in self._maps:
-            self._maps[shard] = np.load(self._folder / f"shard-{shard:05d}.npy", mmap_mode="r")
+            self._maps[shard] = _open_shard(self._file(shard))
         return self._maps[shard]
+
+    def _file(self, shard: int) -> Path:
+        return self._folder / f"shard-{shard:05d}.npy"
+
+    def _check(self, shard: int, last: int) -> None:
+        tiles = self._map(shard)
+        if tiles.dtype != np.uint8 or tiles.shape[1:] != self._blank.shape or len(tiles) <= last:
+            raise ValueError(
+                f"{self._file(shard)} holds {tiles.dtype} {tiles.shape}, not tile {last} of uint8 {self._blank.shape}. "
+                "Prepare the tiles again."
+            )
+
+
+def _open_shard(file: Path) -> np.ndarray:
+    try:
+        tiles: np.ndarray = np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{file} is missing or damaged ({error}). Prepare the tiles again.") from None
+    return tiles
+
+
+def _read_index(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file, columns=["shard", "offset", "class_px"])
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} is missing or damaged ({error}). Prepare the tiles again.") from None
 
 
 def class_weights(class_px: np.ndarray, power: float) -> np.ndarray | None:

@@ -13,6 +13,7 @@ CIRCLE = np.linspace(0, 2 * np.pi, 14, endpoint=False)
 LIGHT = np.array([-0.35, 0.85, -0.40])
 
 BACKGROUND, FLOOR, PALLET, HUMAN, OBSTACLE = range(5)
+CLASS_NAMES = ("background", "floor", "pallet", "human", "obstacle")
 
 Colour = tuple[float, ...]  # red, green, blue, 0 to 255
 

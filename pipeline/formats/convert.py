@@ -92,6 +92,9 @@ def _convert(name: str, image: Path, mask: Path | tuple[Shape, ...], how: Conver
 
 
 def _read(file: Path, limits: Limits) -> bytes:
+    if not file.is_file():
+        # Reading a pipe or a device might never end.
+        raise ImageError(f"{file} is missing or no regular file")
     size = file.stat().st_size
     if size > limits.max_bytes:
         raise ImageError(f"{file}: {size} bytes are over the limit of {limits.max_bytes}")

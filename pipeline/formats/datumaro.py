@@ -149,7 +149,8 @@ def _item(found: Any, *, name: str, root: Path, labels: list[str], reasons: Mapp
     mask = _class_mask(files[0]) if files else None
     try:
         shapes = () if files else _shapes(found.annotations, labels, coco=name == "coco")
-    except ValueError as error:
+    except (OverflowError, TypeError, ValueError) as error:
+        # Run lengths are read only here; these are what malformed ones raise.
         return SourceItem(found.id, image=image, problem=str(error))
     problem = _missing(item, mask or shapes, root)
     return SourceItem(found.id, image=image, mask=mask or shapes, split=split, problem=problem)

@@ -1,6 +1,7 @@
 """Reads the project's own format: `images/` and `masks/`, optional split folders, optional `items.csv`."""
 
 import csv
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +12,10 @@ from pipeline.errors import UserError
 from pipeline.formats.source import SPLITS, Facts, Source, SourceItem, leads_outside, refuse_twins
 
 FACT_COLUMNS = ("name", "group", "sequence_index", "annotator", "captured_at")
+INDEX_END = 1 << 63
+SHOWN = 40
+# The years that a moment in nanoseconds, to which tables are converted, holds in full.
+FIRST_YEAR, LAST_YEAR = 1678, 2261
 
 
 @dataclass(frozen=True)
@@ -74,21 +79,49 @@ def _pair(root: Path, name: str, image: _Found | None, mask: _Found | None) -> S
 def _read_facts(file: Path, names: set[str]) -> dict[str, Facts]:
     if not file.exists():
         return {}
-    if leads_outside(file, file.parent):
-        raise UserError(f"{file} is a link that leads outside the source folder. Put the file itself there.")
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines)
-        if "name" not in (reader.fieldnames or []):
-            raise UserError(f"{file} needs a column 'name'; it has: {', '.join(reader.fieldnames or [])}.")
-        rows = [(f"{file}, line {reader.line_num}", row) for row in reader]
     facts: dict[str, Facts] = {}
-    for where, row in rows:
+    for where, row in _rows(file):
         name = row["name"]
         if name in facts or name not in names:
             what = "is listed twice" if name in facts else "is no image or mask of this source"
             raise UserError(f"{where}: '{name}' {what}. A name is a path without split folder and suffix.")
         facts[name] = _facts(row, where)
     return facts
+
+
+def _rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    reader = csv.DictReader(io.StringIO(_text(file), newline=""))
+    try:
+        header = list(reader.fieldnames or [])
+        _check_header(header, file)
+        yield from ((f"{file}, line {reader.line_num}", row) for row in reader)
+    except csv.Error as error:
+        raise UserError(f"{file}, line {reader.line_num + 1}: {error}. Write it as CSV.") from None
+
+
+def _text(file: Path) -> str:
+    if leads_outside(file, file.parent):
+        raise UserError(f"{file} is a link that leads outside the source folder. Put the file itself there.")
+    if not file.is_file():
+        raise UserError(f"{file} is no regular file. Put the table itself there.")
+    content = file.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{file}, line {line}: the text is not UTF-8. Save the table as UTF-8.") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(f"{file}, line {line}: the text holds a NUL character. Save the table as plain CSV in UTF-8.")
+    return text
+
+
+def _check_header(header: list[str], file: Path) -> None:
+    if "name" not in header:
+        raise UserError(f"{file}, line 1: the table needs a column 'name'; it has: {', '.join(header)}.")
+    wrong = [column for column in header if not column.strip() or header.count(column) > 1]
+    if wrong:
+        raise UserError(f"{file}, line 1: every column needs a name of its own, received {wrong[0]!r} in {header}.")
 
 
 def _facts(row: dict[str, str], where: str) -> Facts:
@@ -105,16 +138,22 @@ def _facts(row: dict[str, str], where: str) -> Facts:
 
 def _sequence_index(text: str, where: str) -> int | None:
     try:
-        return int(text) if text else None
+        index = int(text) if text else None
     except ValueError:
-        raise UserError(f"{where}: sequence_index must be a whole number, received '{text}'.") from None
+        index = INDEX_END
+    if index is not None and not -INDEX_END <= index < INDEX_END:
+        raise UserError(f"{where}: sequence_index must be a whole number of 64 bits, received '{text[:SHOWN]}'.")
+    return index
 
 
 def _moment(text: str, where: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text) if text else None
-    except ValueError:
+        if moment is None:
+            return None
+        utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UserError(f"{where}: captured_at must be like 2026-01-31T12:00:00Z, received '{text}'.") from None
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if not FIRST_YEAR <= utc.year <= LAST_YEAR:
+        raise UserError(f"{where}: captured_at must lie in {FIRST_YEAR} to {LAST_YEAR}, received '{text}'.")
+    return utc

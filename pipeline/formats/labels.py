@@ -11,6 +11,7 @@ from pipeline.taxonomy import IGNORE, Remap, Taxonomy
 
 # Values below are counted in a table, an order of magnitude faster than by sorting.
 SORTING_PAYS_FROM = 1 << 16
+FARTHEST_PX = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class Labels:
         """Draws outlines over each other in their order; what none covers is the label "background".
 
         Raises:
-            ImageError: A run-length encoding has another size than the canvas.
+            ImageError: A run-length encoding does not have the size of the canvas or does not fill it, or a polygon is
+                damaged.
         """
         names = [UNDRAWN, *dict.fromkeys(shape.label for shape in shapes if shape.label != UNDRAWN)]
         canvas = np.zeros((height, width), dtype=np.int64)
@@ -140,8 +142,10 @@ def _drawn(shape: Shape, height: int, width: int) -> np.ndarray:
     from pycocotools import mask as coco
 
     if shape.points:
+        _check_corners(shape)
         code = coco.merge(coco.frPyObjects([list(shape.points)], height, width))
     elif shape.size == (height, width):
+        _check_runs(shape)
         code = {"size": list(shape.size), "counts": shape.counts}
     else:
         raise ImageError(
@@ -150,3 +154,38 @@ def _drawn(shape: Shape, height: int, width: int) -> np.ndarray:
         )
     drawn: np.ndarray = coco.decode(code).astype(bool)
     return drawn
+
+
+def _check_corners(shape: Shape) -> None:
+    # The drawing library overruns its memory at coordinates that its integers do not hold; NaN compares false.
+    if len(shape.points) % 2 or not all(abs(each) <= FARTHEST_PX for each in shape.points):
+        raise ImageError(f"a polygon of '{shape.label}' is damaged: its corners are no pairs of sensible numbers")
+
+
+def _check_runs(shape: Shape) -> None:
+    # The decoder trusts the lengths, and writes beyond its canvas where they are wrong.
+    lengths = _run_lengths(shape.counts)
+    if min(lengths, default=0) < 0 or sum(lengths) != shape.size[0] * shape.size[1]:
+        raise ImageError(f"a run-length encoding of '{shape.label}' is damaged: its runs do not fill the image")
+
+
+def _run_lengths(counts: bytes) -> list[int]:
+    """The run lengths of a compressed COCO encoding (pycocotools, maskApi.c, rleFrString); [-1] for a malformed one.
+
+    Each number is written in base 32 with the lowest digit first, a bit for "more follows" and a sign; from the fourth
+    on it is the difference to the number before the last.
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for code in counts:
+        digit = code - 48
+        if not 0 <= digit < 64:  # noqa: PLR2004 - 5 bits and the one for "more follows"
+            return [-1]
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        signed = value - (1 << shift) if digit & 16 else value
+        lengths.append(signed + (lengths[-2] if len(lengths) > 2 else 0))  # noqa: PLR2004 - see above
+        value = shift = 0
+    return [-1] if shift else lengths

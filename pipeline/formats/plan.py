@@ -9,14 +9,25 @@ from pathlib import PurePosixPath
 from pipeline.errors import UserError
 from pipeline.formats.source import SourceItem
 
+# Every number of so many digits fits into a column of 64 bits.
+INDEX_DIGITS = 18
+
 
 @dataclass(frozen=True)
 class Planned:
-    """An item with the group that keeps it on one side of the split, and its place in the group's sequence."""
+    """An item with the group that keeps it on one side of the split, and its place in the group's sequence.
+
+    Attributes:
+        item: The item.
+        group: Its group.
+        sequence_index: Its place.
+        counted: The place is merely the order by name: nothing stated it.
+    """
 
     item: SourceItem
     group: str
     sequence_index: int
+    counted: bool
 
 
 def plan(items: Iterable[SourceItem], group_by: str | None, sequence_by: str | None) -> dict[str, Planned]:
@@ -38,7 +49,8 @@ def plan(items: Iterable[SourceItem], group_by: str | None, sequence_by: str | N
     planned: dict[str, Planned] = {}
     for item in sorted(items, key=lambda each: each.name):
         group = _group(item, grouping)
-        planned[item.name] = Planned(item, group, _place(item, sequencing, places[group]))
+        place = _place(item, sequencing)
+        planned[item.name] = Planned(item, group, places[group] if place is None else place, counted=place is None)
         places[group] += 1
     return planned
 
@@ -59,14 +71,17 @@ def _group(item: SourceItem, grouping: re.Pattern[str] | None) -> str:
     return item.name if folder == "." else folder
 
 
-def _place(item: SourceItem, sequencing: re.Pattern[str] | None, order: int) -> int:
+def _place(item: SourceItem, sequencing: re.Pattern[str] | None) -> int | None:
     if item.facts.sequence_index is not None:
         return item.facts.sequence_index
     if sequencing is None:
-        return order
+        return None
     text = _found(sequencing, item.name, "--sequence-by")
-    if not text.isdecimal():
-        raise UserError(f"--sequence-by '{sequencing.pattern}' finds '{text}' in '{item.name}', no whole number.")
+    if not text.isdecimal() or len(text) > INDEX_DIGITS:
+        raise UserError(
+            f"--sequence-by '{sequencing.pattern}' finds '{text}' in '{item.name}', no whole number of at most "
+            f"{INDEX_DIGITS} digits."
+        )
     return int(text)
 
 

@@ -76,6 +76,17 @@ def test_only_new_parts_are_measured(tmp_path: Path, measured: list[str]) -> Non
     assert both.slice(0, 4).drop_columns(["camera"]).equals(first.drop_columns(["camera"]))
 
 
+def test_a_damaged_store_is_measured_again(tmp_path: Path, measured: list[str]) -> None:
+    """The store only saves time: with damaged digests and facts the catalogue is the same, and the store is mended."""
+    write_batch(tmp_path / "d", "first", list(tiny_items(groups=2)), ["camera"])
+    first = build_catalog(tmp_path / "d", SETTINGS, tmp_path / "store", 1)
+    for file in (tmp_path / "store").iterdir():
+        file.write_bytes(b"{")
+    for _ in range(2):
+        assert build_catalog(tmp_path / "d", SETTINGS, tmp_path / "store", 1).equals(first)
+    assert measured == ["first", "first"]
+
+
 def test_a_part_with_other_content_is_measured_again(tmp_path: Path, measured: list[str]) -> None:
     """A part of the same name, size and modification time but with other bytes is noticed."""
     import os

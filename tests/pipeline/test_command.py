@@ -36,10 +36,23 @@ def test_a_full_disk_is_an_outage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "disk is full" in capsys.readouterr().err
 
 
-def test_a_bug_is_not_dressed_up_as_a_users_mistake() -> None:
-    """What nobody foresaw keeps its traceback."""
-    with pytest.raises(ZeroDivisionError):
-        exit_code(lambda: 1 / 0)
+def test_a_bug_is_not_dressed_up_as_a_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    """What nobody foresaw keeps its traceback and has a code of its own, also an end of file."""
+    assert exit_code(lambda: 1 / 0) == 70
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+    def main() -> None:
+        raise EOFError
+
+    with pytest.raises(SystemExit) as stop:
+        run(main, [])
+    assert stop.value.code == 70
+
+
+def test_a_path_that_is_not_there_is_the_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the path."""
+    assert exit_code((tmp_path / "gone").read_text) == 2
+    assert "gone: No such file" in capsys.readouterr().err
 
 
 def test_a_wrong_option_exits_2(capsys: pytest.CaptureFixture[str]) -> None:

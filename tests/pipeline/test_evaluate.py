@@ -244,6 +244,14 @@ def test_a_dataset_that_changed_is_refused(tmp_path: Path) -> None:
         again(tmp_path, "later")
 
 
+def test_a_missing_verdict_is_the_users_mistake(tmp_path: Path) -> None:
+    """A folder of validation without its verdict is named with the stage to run."""
+    evaluate(tmp_path, items())
+    (tmp_path / "validation" / "verdict.json").unlink()
+    with pytest.raises(UserError, match=r"There is no .*verdict\.json: run `dvc repro validate`"):
+        again(tmp_path, "second")
+
+
 def test_only_void_is_undefined(tmp_path: Path) -> None:
     """A holdout of nothing but void has no mIoU, no calibration and no seam; the command still answers."""
     void = item("void", np.zeros((8, 8), np.uint8), np.full((8, 8), 255, np.uint8), "front")

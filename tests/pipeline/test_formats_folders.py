@@ -73,6 +73,14 @@ def test_items_csv_states_facts_and_slices(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"name,site\na,M\xfcnchen\n", "line 2: the text is not UTF-8"),
+        ("name,site\na,x\0y\n", "line 2: the text holds a NUL"),
+        ("name,site,site\na,x,y\n", "line 1: every column needs a name of its own, received 'site'"),
+        ("name,\na,x\n", "line 1: every column needs a name of its own, received ''"),
+        (f"name,sequence_index\na,{1 << 63}\n", "line 2: sequence_index"),
+        ("name,captured_at\na,0001-01-01T00:00:00+05:00\n", "line 2: captured_at"),
+        ("name,captured_at\na,1500-01-01T00:00:00Z\n", "line 2: captured_at must lie in 1678"),
+        pytest.param("name,site\na," + "x" * 200_000 + "\n", "line 2: field larger", id="huge"),
         ("item\na\n", "column 'name'"),
         ("name,group\na,g\na,g\n", "line 3: 'a' is listed twice"),
         ("name,group\nb,g\n", "'b' is no image"),
@@ -81,10 +89,10 @@ def test_items_csv_states_facts_and_slices(tmp_path: Path) -> None:
         ("name,group\na,g,h\n", "another number of cells"),
     ],
 )
-def test_a_malformed_items_csv_is_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_a_malformed_items_csv_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
     """Each mistake in items.csv is the user's, named with its line or value."""
     touch(tmp_path, "images/a.jpg", "masks/a.png")
-    (tmp_path / "items.csv").write_text(content)
+    (tmp_path / "items.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=message):
         read_folders(tmp_path)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pycocotools import mask as coco
 
 from pipeline.formats.labels import Labels
 from pipeline.formats.source import Legend, Shape
@@ -108,3 +109,26 @@ def test_a_run_length_of_another_size_is_an_error() -> None:
     """A run-length encoding that does not fit the image cannot be drawn."""
     with pytest.raises(ImageError, match="5x4"):
         labels().paint_shapes((Shape("floor", size=(4, 5), counts=b"00"),), height=2, width=3)
+
+
+@pytest.mark.parametrize("counts", [b"", b"01", b"\xff", b"0P", b"O5"])
+def test_damaged_run_lengths_are_refused(counts: bytes) -> None:
+    """Runs that do not fill the image, are negative, cut off or no encoding at all are a problem of the item."""
+    with pytest.raises(ImageError, match="damaged"):
+        labels().paint_shapes((Shape("floor", size=(2, 3), counts=counts),), height=2, width=3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_good_run_lengths_are_drawn(seed: int) -> None:
+    """Any mask survives its encoding, also with runs of many digits and shrinking lengths."""
+    drawn = np.random.default_rng(seed).random((70, 90)) < (0.5, 0.02, 0.0, 1.0)[seed]
+    code = coco.encode(np.asfortranarray(drawn, dtype=np.uint8))
+    shape = Shape("floor", size=drawn.shape, counts=code["counts"])
+    assert np.array_equal(labels().paint_shapes((shape,), 70, 90).mask == 1, drawn)
+
+
+@pytest.mark.parametrize("points", [(0, 0, 1, 0, 1), (0, 0, float("nan"), 1, 2, 2), (0, 0, 1e300, 1, 2, 2)])
+def test_damaged_polygons_are_refused(points: tuple[float, ...]) -> None:
+    """Corners that are no pairs, or no numbers that can be drawn, are a problem of the item."""
+    with pytest.raises(ImageError, match="damaged"):
+        labels().paint_shapes((Shape("floor", points=points),), height=2, width=3)

@@ -64,6 +64,40 @@ def test_sixteen_bit_grey_is_scaled_to_eight_bits() -> None:
     assert decode_image(buffer.getvalue(), LIMITS).tolist() == [[[0x12] * 3] * 2] * 2
 
 
+def _tiff(array: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="TIFF", **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def test_a_tiffs_orientation_is_applied_once() -> None:
+    """Facts and pixels agree on the shown size."""
+    data = _tiff(np.zeros((4, 6, 3), dtype=np.uint8), tiffinfo={0x0112: 6})
+    facts = image_facts(data, LIMITS)
+    assert decode_image(data, LIMITS).shape[:2] == (facts.height, facts.width) == (6, 4)
+
+
+def test_grey_of_32_bits_keeps_values_that_fit_and_refuses_what_does_not() -> None:
+    """Values of a byte are kept, and nothing is clipped in silence."""
+    assert decode_image(_tiff(np.full((2, 2), 200, dtype=np.int32)), LIMITS).max() == 200
+    with pytest.raises(ImageError, match="received 70000"):
+        decode_image(_tiff(np.full((2, 2), 70000, dtype=np.int32)), LIMITS)
+
+
+def test_a_negative_label_is_an_error() -> None:
+    """-1 never becomes void in silence."""
+    with pytest.raises(ImageError, match="received -1"):
+        decode_mask(_tiff(np.full((2, 2), -1, dtype=np.int32)), LIMITS)
+
+
+def test_a_rare_format_is_no_image() -> None:
+    """Only the formats of cameras and annotators are parsed."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((2, 2, 3), dtype=np.uint8)).save(buffer, format="ICO")
+    with pytest.raises(ImageError, match="no image of a known format"):
+        decode_image(buffer.getvalue(), LIMITS)
+
+
 def test_a_truncated_image_is_an_error() -> None:
     """Half of the bytes are not half of an image."""
     whole = encode_image(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))

@@ -2,79 +2,23 @@
 
 import csv
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import yaml
+from ingest_source import GROUPED, Ingest, ingest_in, names, world, write_source
 from PIL import Image
 
-from pipeline.command import run
-from pipeline.ingest import main
 from pipeline.parts import Item, read_index, read_items, write_batch
 from pipeline.splits import read_ledger
-
-TAXONOMY = {
-    "version": 1,
-    "classes": [
-        {"id": 0, "name": "background", "colour": "#000000"},
-        {"id": 1, "name": "floor", "colour": "#0ac81e"},
-        {"id": 2, "name": "human", "colour": "#c80063", "critical": True},
-    ],
-    "remaps": {"tens": {"values": {0: "background", 10: "floor", 20: "human", 30: "ignore"}}},
-}
-PARAMS = {
-    "limits": {"max_bytes": 10**6, "max_pixels": 10**6},
-    "dataset": {"path": "data/dataset", "splits": "data/splits.csv"},
-    "splits": {"val": 0.25, "test": 0.25, "salt": "s"},
-    "ingest": {"workers": 1},
-}
-Ingest = Callable[..., int]
 
 
 @pytest.fixture
 def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ingest:
     """Runs the command in a workspace of its own and returns its exit code."""
-    monkeypatch.chdir(tmp_path)
-    Path("data").mkdir()
-    Path("data/taxonomy.yaml").write_text(yaml.safe_dump(TAXONOMY))
-    Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
-
-    def call(src: Path, batch: str, *options: str) -> int:
-        with pytest.raises(SystemExit) as ended:
-            run(main, [str(src), "--format", "folders", "--batch", batch, *options])
-        assert isinstance(ended.value.code, int)
-        return ended.value.code
-
-    return call
-
-
-def write_source(root: Path, names: list[str], seed: int = 0, mask_values: int = 3) -> Path:
-    """Writes seeded images and masks of 8x6 px; a name may lie in a split folder."""
-    rng = np.random.default_rng(seed)
-    for name in names:
-        pixels = {"images": rng.integers(0, 256, (6, 8, 3)), "masks": rng.integers(0, mask_values, (6, 8))}
-        for folder, values in pixels.items():
-            file = root / folder / f"{name}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(values.astype(np.uint8)).save(file)
-    return root
-
-
-def names(*groups: str, count: int = 2) -> list[str]:
-    """Names of `count` items per group, like g1_0."""
-    return [f"{group}_{number}" for group in groups for number in range(count)]
-
-
-def world(root: Path) -> dict[str, bytes]:
-    """Every file below a folder with its content, to see that nothing changed."""
-    return {str(file): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
-
-
-GROUPED = ("--group-by", "^([^_]+)_")
+    return ingest_in(tmp_path, monkeypatch)
 
 
 def test_a_batch_enters_with_its_bytes_groups_and_splits(ingest: Ingest, tmp_path: Path) -> None:
@@ -268,9 +212,10 @@ def test_adding_reads_no_bytes_of_what_is_there(ingest: Ingest, tmp_path: Path) 
 
 
 def test_what_a_killed_run_left_is_swept(ingest: Ingest, tmp_path: Path) -> None:
-    """A temporary folder of a killed run of this batch is no part of the dataset, and goes with the next run."""
-    left = tmp_path / "data/dataset/.first.abc/new"
-    left.mkdir(parents=True)
-    (left / "part-00000.parquet").write_bytes(b"half")
+    """Temporary folders of killed runs of any batch go with the next run; other hidden folders stay."""
+    for name in (".first.abc_de12", ".may.2.abcdefgh", ".mine", ".first.abc"):
+        left = tmp_path / "data/dataset" / name / "new"
+        left.mkdir(parents=True)
+        (left / "part-00000.parquet").write_bytes(b"half")
     assert ingest(write_source(tmp_path / "src", names("a", "b")), "first", *GROUPED) == 0
-    assert [file.name for file in Path("data/dataset").iterdir()] == ["first"]
+    assert sorted(file.name for file in Path("data/dataset").iterdir()) == [".first.abc", ".mine", "first"]

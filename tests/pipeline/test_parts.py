@@ -9,7 +9,7 @@ from tiny import tiny_items
 
 import pipeline.parts
 from pipeline.errors import UserError
-from pipeline.parts import Item, parts, read_index, read_items, slice_columns, write_batch
+from pipeline.parts import Item, check_classes, parts, read_index, read_items, slice_columns, write_batch
 from pipeline.read_facts import FACTS_SCHEMA
 
 
@@ -121,3 +121,11 @@ def test_slice_columns_cannot_shadow_what_later_stages_write(tmp_path: Path) -> 
     for name in {*FACTS_SCHEMA.names, "confusion", "split"}:
         with pytest.raises(UserError, match=name):
             write_batch(tmp_path, "one", [], [name])
+
+
+def test_a_taxonomy_that_reinterprets_stored_masks_is_refused(tmp_path: Path) -> None:
+    """Classes may be added at the end; swapped or renamed ids are refused with both lists."""
+    write_batch(tmp_path, "one", tiny_items(), ["camera"], ["floor", "pallet"])
+    check_classes(tmp_path, ["floor", "pallet", "human"])
+    with pytest.raises(UserError, match=r"hold the classes \['floor', 'pallet'\], the taxonomy now says"):
+        check_classes(tmp_path, ["pallet", "floor"])

@@ -11,7 +11,7 @@ from PIL import Image
 from pipeline.command import run
 from pipeline.images import Limits, decode_image, encode_mask
 from pipeline.parts import read_index, read_items
-from pipeline.show import Painting, main, pictures
+from pipeline.show import Painting, file_names, main, pictures
 from pipeline.taxonomy import load_taxonomy
 
 
@@ -64,3 +64,10 @@ def test_a_mask_of_another_size_has_no_overlay(
     (_, image, _) = next(read_items(root, read_index(root)))
     painting = Painting(limits, load_taxonomy(taxonomy_file).palette(), 0.5)
     assert pictures("x", image, encode_mask(np.zeros((2, 2), dtype=np.uint8)), painting).keys() == {"image", "mask"}
+
+
+def test_items_never_share_a_file_name() -> None:
+    """Ids that become equal as file names are told apart by a digest; others are kept plain."""
+    named = file_names(["a/b", "a_b", "c/d"])
+    assert len(set(named.values())) == 3
+    assert named["c/d"] == "c_d"

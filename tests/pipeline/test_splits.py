@@ -83,7 +83,8 @@ def test_selected_samples_never_enter_the_holdout() -> None:
     assert "test" not in {place(f"g{number}", "selected", PARAMS) for number in range(500)}
 
 
-def test_shares_above_one_are_refused() -> None:
-    """The message shows both shares."""
-    with pytest.raises(UserError, match=r"received 0.8 and 0.4"):
-        assign({}, {}, SplitParams(val=0.8, test=0.4, salt=""))
+@pytest.mark.parametrize(("val", "test"), [(0.8, 0.4), (0.5, 0.5), (9, -3)])
+def test_shares_that_leave_nothing_to_train_are_refused(val: float, test: float) -> None:
+    """The message shows what was received."""
+    with pytest.raises(ValueError, match=r"received|input_value"):
+        SplitParams(val=val, test=test, salt="")

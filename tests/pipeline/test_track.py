@@ -13,7 +13,7 @@ from stage_outputs import EPOCHS, write_evaluation, write_outputs, write_store
 
 from pipeline import track
 from pipeline.command import run
-from pipeline.errors import OutageError
+from pipeline.errors import OutageError, UserError
 from pipeline.outputs import Outputs
 from pipeline.tracking import client, configure, find_run, log_points, points, run_for
 
@@ -181,3 +181,14 @@ def test_a_server_that_is_away_is_an_outage_within_seconds(outputs: Outputs) -> 
     assert done.returncode == 3
     assert "http://127.0.0.1:9" in done.stderr
     assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("training.json", "[]"), ("training.json", "{}"), ("metrics.jsonl", "[]\n"), ("metrics.jsonl", "{}\n")],
+)
+def test_a_damaged_file_of_the_training_is_named(outputs: Outputs, name: str, content: str) -> None:
+    """JSON of another shape than the stage writes is refused with the file and the stage to run."""
+    (outputs.training / name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name}.*dvc repro -f train"):
+        track.main(outputs.data)

@@ -2,11 +2,13 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from pipeline.errors import OutageError, UserError
 from pipeline.outputs import Outputs
 from pipeline.provenance import shareable, without_secrets
 from pipeline.tracking import client, configure, find_run, log_points, metric_key, points, run_for, ui_command
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # MLflow's own: its queries use what SQLAlchemy 2.1 deprecates, and it warns of its own type hints when imported.
 pytestmark = [
@@ -151,6 +155,39 @@ def test_a_store_without_its_driver_is_the_users_mistake(monkeypatch: pytest.Mon
     with pytest.raises(UserError, match="driver") as error:
         configure()
     assert "hunter2" not in str(error.value)
+
+
+def test_a_killed_first_contact_leaves_no_database(tmp_path: Path) -> None:
+    """Killed while MLflow sets its tables up, nothing stands under the database's name, and the next try succeeds."""
+    env = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    command = [sys.executable, "-c", "from pipeline.tracking import configure; configure()"]
+    with subprocess.Popen(command, cwd=ROOT, env=env) as process:
+        while not list(tmp_path.glob("mlflow.db.*/mlflow.db")):
+            assert process.poll() is None, "it ended before it began the database"
+            time.sleep(0.001)
+        process.kill()
+    assert not (tmp_path / "mlflow.db").exists()
+    subprocess.run(command, cwd=ROOT, env=env, check=True)
+    assert (tmp_path / "mlflow.db").stat().st_nlink == 1
+
+
+def test_a_half_made_database_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kill amid MLflow's own set-up leaves is no outage: the message names the file and the remedy."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    write_store(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.executescript("DROP TABLE alembic_version; DROP TABLE logged_models;")
+    configure()
+    with pytest.raises(UserError, match=r"mlflow\.db is damaged or half made: move it away"):
+        run_for("d" * 64, name="half")
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an outage nor a traceback: the message names the file and the remedy."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(UserError, match=r"mlflow\.db is damaged or half made: move it away"):
+        configure()
 
 
 def test_points_leave_out_what_is_undefined() -> None:

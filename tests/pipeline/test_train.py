@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 from tile_folder import write_tiles
@@ -117,6 +118,40 @@ def test_missing_tiles_are_the_users_mistake(tmp_path: Path, params: Path, capsy
     """A folder without tiles ends with exit code 2 and names the file."""
     assert exit_code(lambda: main(tmp_path, tmp_path / "out", tmp_path / "store", params)) == 2
     assert "tiles.json" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_the_users_mistake(
+    tmp_path: Path, tiles: Path, params: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ends with exit code 2 and names the key and the value."""
+    change(params, accelerator="gpu")
+    assert exit_code(lambda: main(tiles, tmp_path / "out", tmp_path / "store", params)) == 2
+    assert "train.accelerator 'gpu'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_damaged_checkpoint_is_dropped(
+    tmp_path: Path,
+    tiles: Path,
+    params: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    """Cut short by half, either checkpoint costs a warning and the epochs so far, not the training for ever."""
+    store = tmp_path / "store"
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", lambda *_, **__: None)  # keep the checkpoints of a finished training
+        main(tiles, tmp_path / "whole", store, params)
+    (file,) = store.glob(f"*/{name}")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    main(tiles, tmp_path / "out", store, params)
+    told = capsys.readouterr()
+    assert f"{name} is missing or damaged" in told.err
+    assert told.out.count("epoch 1 of 3") == 2
+    whole, again = ((tmp_path / each / "model.safetensors").read_bytes() for each in ("whole", "out"))
+    assert whole == again
 
 
 def test_a_server_away_is_said_once_and_training_goes_on(

@@ -83,3 +83,22 @@ def test_a_malformed_project_is_refused(workspace: Path) -> None:
     (workspace.parent / "project/taxonomy.yaml").write_text(TAXONOMY.replace("id: 0", "id: 1"))
     assert use() == 2
     assert "sky" in (workspace / "data/taxonomy.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ("train: {epochs: 2, epoch: 1}\n", "section 'train': unknown key 'epoch'"),
+        ("train: {epochs: 2}\ntrian: {}\n", "unknown section 'trian'"),
+        ("{}\n", "no section 'train'"),
+        ("train: 2\n", "section 'train' is no mapping"),
+    ],
+)
+def test_params_of_another_shape_are_refused(
+    workspace: Path, capsys: pytest.CaptureFixture[str], params: str, said: str
+) -> None:
+    """Sections and keys that the workspace's committed params do not have change nothing; the message names them."""
+    (workspace.parent / "project/params.yaml").write_text(params)
+    assert use() == 2
+    assert said in capsys.readouterr().err
+    assert "sky" in (workspace / "data/taxonomy.yaml").read_text()

@@ -146,6 +146,11 @@ def unknown_group(data: Data) -> None:
     data.items[0] = replace(data.items[0], group="nobody placed it")
 
 
+def model_chose(data: Data) -> None:
+    """An item of the holdout that a model selected."""
+    data.items[4] = replace(data.items[4], sampling="selected")
+
+
 @pytest.mark.parametrize(
     ("plant", "check", "quarantined", "words"),
     [
@@ -159,6 +164,7 @@ def unknown_group(data: Data) -> None:
         (copy_of_an_item, "duplicate_image", ["z-copy"], "item-000"),
         (other_mask_for_an_image, "conflicting_masks", ["item-000", "z-copy"], "z-copy"),
         (unknown_group, "no_split", ["item-000"], "nobody placed it"),
+        (model_chose, "selected_in_holdout", ["item-004"], "'g2' is in the holdout"),
     ],
 )
 def test_an_item_fault_quarantines_the_item(
@@ -280,6 +286,15 @@ def test_the_copy_in_the_holdout_stays(tmp_path: Path, taxonomy: Taxonomy) -> No
     copied = data.items[0]
     data.items[4] = replace(data.items[4], image=copied.image, mask=copied.mask, sha256=copied.sha256)
     assert fired(judged(data, tmp_path, taxonomy)) == {"duplicate_image": ("item-000",)}
+
+
+def test_another_mask_in_training_leaves_the_holdout(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    """Of an image with two masks in two splits only the training copy goes, and its reason names the other."""
+    data = Data()
+    data.with_image(0, data.items[4].image)
+    verdict = judged(data, tmp_path, taxonomy)
+    assert fired(verdict) == {"conflicting_masks": ("item-000",)}
+    assert "another mask in item-004" in verdict.quarantine["detail"][0]
 
 
 def test_a_dataset_of_rejected_items_only_fails(tmp_path: Path, taxonomy: Taxonomy) -> None:

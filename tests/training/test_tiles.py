@@ -96,3 +96,14 @@ def test_channel_statistics_leave_void_out(folder: TileFolder) -> None:
     mean, std = channel_statistics(tiles, len(tiles), VOID)
     assert mean == pytest.approx(pixels.mean(axis=0).tolist())
     assert std == pytest.approx(pixels.std(axis=0).tolist())
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"half"])
+@pytest.mark.parametrize("name", ["shard-00001.npy", "index.parquet"])
+def test_a_damaged_file_is_named(folder: TileFolder, name: str, content: bytes) -> None:
+    """A file that is empty, something else or cut short is refused by its name before anything is learnt."""
+    file = folder.path / "train" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if content == b"half" else content)
+    with pytest.raises(ValueError, match=name):
+        folder.split("train")
