@@ -23,11 +23,12 @@ def block_map(rng: np.random.Generator) -> np.ndarray:
 def main() -> None:
     """Check that all agree, time them, report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=31)
     rounds = parser.parse_args().rounds
     rng = np.random.default_rng(0)
     truth, prediction = block_map(rng), block_map(rng)
     peer = partial(multiclass_confusion_matrix, torch.from_numpy(prediction), torch.from_numpy(truth), CLASSES)
+    noise = rng.integers(0, CLASSES, (2, *SHAPE), dtype=np.uint8)
     cases = {
         "segloop": partial(confusion_matrix, truth, prediction, CLASSES),
         "torchmetrics, defaults": peer,
@@ -35,6 +36,7 @@ def main() -> None:
     }
     for case in cases.values():
         np.testing.assert_array_equal(np.asarray(case()), cases["segloop"]())
+    cases["segloop, labels are noise (its worst case)"] = partial(confusion_matrix, *noise, CLASSES)
     medians = interleaved_ms(cases, rounds)
     rows = [
         {

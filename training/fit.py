@@ -168,7 +168,7 @@ def build_trainer(run: RunSettings, store: Path, record: EpochRecord, *, progres
     Raises:
         ValueError: This machine has not what the settings ask for.
     """
-    callbacks: list[Callback] = [record, Patience(run.patience), best_and_last(store)]
+    callbacks: list[Callback] = [record, Patience(run.patience), *best_and_last(store)]
     if run.ema_decay:
         callbacks.append(ExponentialAverage(run.ema_decay))
     if progress_bar:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tile_folder import write_tiles
 
-from training.callbacks import Epoch, WholeCheckpoints
+from training.callbacks import BEST, LAST, Epoch, WholeCheckpoints
 from training.fit import METRICS, Fitted, fit
 from training.settings import FitSettings
 from training.tiles import TileFolder
@@ -134,6 +134,14 @@ def test_a_finished_training_is_not_trained_again(train: Train) -> None:
     assert told == []
     assert numbers(again) == numbers(first)
     assert weights_equal(again, first)
+
+
+def test_every_epoch_leaves_a_checkpoint(train: Train, tmp_path: Path) -> None:
+    """An epoch that is not better than the one before can be resumed from as well."""
+    still = {"learning_rate": 1e-9, "weight_decay": 0.0, "warmup_share": 0.0, "final_share": 1.0}
+    train(optimiser=still, max_epochs=5, patience=5, ema_decay=0.0)
+    best, last = (torch.load(tmp_path / "store" / name, weights_only=True)["epoch"] for name in (BEST, LAST))
+    assert best < last == 4
 
 
 def test_training_learns_and_keeps_its_best_weights(train: Train) -> None:
