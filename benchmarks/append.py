@@ -1,7 +1,8 @@
 """What extending a dataset costs against making it, and a no-op `dvc repro` against `dvc status`.
 
 Makes a workspace of its own with a dataset of many small items, through the real commands; every figure is wall-clock
-time of a whole process, start included.
+time of a whole process, start included. Its pipeline is one stage that depends on the dataset; `--demo` measures the
+whole pipeline as well, in a workspace where it has run.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -42,7 +44,8 @@ PARAMS = {
 def main(
     items: Annotated[int, typer.Option(help="Items of the dataset.")] = 20_000,
     added: Annotated[int, typer.Option(help="Items added to it.")] = 100,
-    repeats: Annotated[int, typer.Option(help="Times a DVC command is run; the median counts.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Batches added, and times a DVC command is run; the median counts.")] = 5,
+    demo: Annotated[Path | None, typer.Option(help="A workspace whose pipeline has run.")] = None,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = ROOT / "benchmarks/results/append.json",
 ) -> None:
     """Measure what adding items to a large dataset costs.
@@ -52,6 +55,8 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         workspace = make_workspace(Path(folder))
         seconds = measure(workspace, items, added, repeats)
+    if demo:
+        seconds |= {f"demo, {what}": value for what, value in measure_noop(demo, repeats).items()}
     append = (seconds["add batch"] + seconds["dvc add, again"]) / (seconds["ingest"] + seconds["dvc add"])
     repro = seconds["no-op dvc repro"] / seconds["dvc status"]
     print_table(seconds, append, repro)
@@ -78,15 +83,25 @@ def make_workspace(folder: Path) -> Path:
 def measure(workspace: Path, items: int, added: int, repeats: int) -> dict[str, float]:
     """Runs and times every command; seconds by what was run."""
     write_source(workspace.parent / "first", items, seed=0)
-    write_source(workspace.parent / "second", added, seed=1)
+    batches = [f"further-{number}" for number in range(repeats)]
+    for number, name in enumerate(batches):
+        write_source(workspace.parent / name, added, seed=1 + number)
     dvc = (sys.executable, "-m", "dvc")
     seconds = {
         "ingest": timed(lambda: ingest(workspace, "first")),
-        "dvc add": timed(lambda: call(workspace, *dvc, "add", "--quiet", "data/dataset")),
-        "add batch": timed(lambda: ingest(workspace, "second")),
-        "dvc add, again": timed(lambda: call(workspace, *dvc, "add", "--quiet", "data/dataset")),
+        "dvc add": timed(partial(call, workspace, *dvc, "add", "--quiet", "data/dataset")),
     }
+    add = (*dvc, "add", "--quiet", "data/dataset")
+    adding = [(timed(partial(ingest, workspace, name)), timed(partial(call, workspace, *add))) for name in batches]
+    batch, again = zip(*adding, strict=True)
+    seconds |= {"add batch": median(batch), "dvc add, again": median(again)}
     call(workspace, *dvc, "repro", "--quiet")
+    return seconds | measure_noop(workspace, repeats)
+
+
+def measure_noop(workspace: Path, repeats: int) -> dict[str, float]:
+    """Times `dvc status` and a `dvc repro` that has nothing to do."""
+    dvc = (sys.executable, "-m", "dvc")
     assert "up to date" in call(workspace, *dvc, "repro")
     # Turn about, so that a busy moment of the machine strikes both.
     pairs = [
@@ -94,7 +109,7 @@ def measure(workspace: Path, items: int, added: int, repeats: int) -> dict[str, 
         for _ in range(repeats)
     ]
     status, repro = zip(*pairs, strict=True)
-    return seconds | {"dvc status": median(status), "no-op dvc repro": median(repro)}
+    return {"dvc status": median(status), "no-op dvc repro": median(repro)}
 
 
 def write_source(folder: Path, items: int, seed: int) -> None:

@@ -68,6 +68,11 @@ class Check:
 
 def item_checks(params: ValidateParams) -> list[Check]:
     """Checks of each row of the whole catalogue; rows that fail are quarantined."""
+    return [*_mask_checks(params), *_identity_checks()]
+
+
+def _mask_checks(params: ValidateParams) -> list[Check]:
+    """Image and mask by themselves."""
     return [
         Check("empty_dataset", "dataset", "", "rows", "the dataset has items", "the dataset has no item", least=1),
         _null("unreadable", "error", "image and mask can be read", "{error}"),
@@ -96,6 +101,12 @@ def item_checks(params: ValidateParams) -> list[Check]:
             "{islands_per_10k_px:.1f} islands per 10,000 labelled pixels, limit {limit:g}",
             most=params.max_islands_per_10k_px,
         ),
+    ]  # fmt: skip
+
+
+def _identity_checks() -> list[Check]:
+    """The item beside the others, and its place among them."""
+    return [
         _null("duplicate_image", "duplicate_of", "images are unique", "image and mask are those of {duplicate_of}"),
         _null(
             "conflicting_masks", "conflicts_with", "an image has one mask",

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import pandas as pd
 import typer
 
 from pipeline.command import progress, run
@@ -16,6 +15,9 @@ from pipeline.params import Section, read_section
 from pipeline.parts import parts, read_index, read_items, slice_columns
 from pipeline.splits import SPLITS, Ledger, read_ledger, resolve
 from pipeline.taxonomy import Taxonomy, load_taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNPLACED = "(none)"
 
@@ -37,7 +39,7 @@ class Holdings:
         part_bytes: Size of the parts on disk.
     """
 
-    index: pd.DataFrame
+    index: "pd.DataFrame"
     pixels: np.ndarray
     part_bytes: int
 
@@ -95,7 +97,7 @@ def print_tables(holdings: Holdings, classes: Taxonomy) -> None:
     console.print(f"{holdings.part_bytes / 2**20:,.1f} MiB on disk")
 
 
-def _splits(index: pd.DataFrame, ledger: Ledger) -> Iterator[str]:
+def _splits(index: "pd.DataFrame", ledger: Ledger) -> Iterator[str]:
     sides = ledger.splits
     for group, came_with in zip(index["group"], index["source_split"], strict=True):
         yield resolve(sides.get(group, set()), came_with) or UNPLACED

@@ -7,36 +7,29 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import pandas as pd
-import pyarrow.parquet as pq
 import typer
 from pydantic import Field
 
 from pipeline.command import progress, run
 from pipeline.dataset import DatasetParams
 from pipeline.errors import UserError
-from pipeline.files import sha256_bytes
 from pipeline.formats import read_source
 from pipeline.formats.convert import Conversion, Converted
 from pipeline.formats.labels import Labels
 from pipeline.formats.plan import Planned, plan
 from pipeline.formats.pool import convert_all
-from pipeline.formats.source import Facts
 from pipeline.images import Limits
 from pipeline.ingest_guard import locked, refuse_stage_outs, sweep
-from pipeline.intake import SELECTED, Intake, Known, Rules, fingerprint
+from pipeline.intake import SELECTED, Intake, Rules, fingerprint
 from pipeline.intake_report import print_report, print_values, rejects_file, write_rejects
+from pipeline.known_items import known, known_items, stored_items
 from pipeline.params import Section, read_section
 from pipeline.parts import (
-    INDEX_COLUMNS,
     Item,
     check_classes,
     checked_batch_name,
-    read_index,
-    read_items,
-    slice_columns,
     write_batch,
 )
 from pipeline.splits import Ledger, SplitParams, append_ledger, read_ledger
@@ -133,7 +126,7 @@ def open_intake(planned: dict[str, Planned], target: Target, rules: Rules) -> In
     ledger = read_ledger(target.splits)
     if rules.accept_split:
         _refuse_takeover(planned, ledger, target, rules)
-    own = {item.item_id: _known(item) for item in stored_items(target.dataset / rules.batch)}
+    own = {item.item_id: known(item) for item in stored_items(target.dataset / rules.batch)}
     others_hold = known_items(target.dataset, set(planned) - set(own), rules.batch)
     return Intake(planned, others_hold, ledger, rules, own)
 
@@ -159,51 +152,6 @@ def _refuse_takeover(planned: Mapping[str, Planned], ledger: Ledger, target: Tar
             f"'{other[0].group}' in {other[0].split}: an earlier run without --accept-split placed them. Leave it out "
             f"again, or remove the ledger's rows of the batch if it never came into {target.dataset}.",
         )
-
-
-def known_items(dataset: Path, names: set[str], batch: str) -> dict[str, Known]:
-    """What other batches hold of these items; reads the bytes of no other item.
-
-    Args:
-        dataset: The dataset's folder.
-        names: Item ids.
-        batch: The batch being added, whose own items do not count.
-    """
-    index = read_index(dataset, tombstones=True)
-    rows = index[index["item_id"].isin(names) & (index["batch"] != batch)]
-    slices = slice_columns(index)
-    return {row["item_id"]: _known(_stored(row, mask, slices)) for row, _, mask in read_items(dataset, rows)}
-
-
-def stored_items(folder: Path) -> Iterator[Item]:
-    """The items of a batch on disk without their images; none when there is no batch."""
-    for part in sorted(folder.glob("part-*.parquet")):
-        with pq.ParquetFile(part) as file:
-            names = [name for name in file.schema_arrow.names if name not in {"image", "mask"}]
-            rows = file.read(columns=[*names, "mask.bytes"]).to_pylist()
-        slices = [name for name in names if name not in INDEX_COLUMNS]
-        yield from (_stored(row, row["mask"]["bytes"], slices) for row in rows)
-
-
-def _stored(row: Mapping[str, Any], mask: bytes, slices: list[str]) -> Item:
-    # A table read through pandas holds its own kinds of nothing, and moments of its own class.
-    stated: dict[str, Any] = {name: None if pd.isna(row[name]) else row[name] for name in [*INDEX_COLUMNS, *slices]}
-    moment = stated["captured_at"]
-    stated["captured_at"] = None if moment is None else pd.Timestamp(moment).to_pydatetime()
-    facts = {name: stated[name] for name in INDEX_COLUMNS}
-    of_slices = {name: stated[name] for name in slices if stated[name] is not None}
-    return Item(**facts, image=b"", mask=mask, image_path="", mask_path="", slices=of_slices)
-
-
-def _known(item: Item) -> Known:
-    return Known(
-        revision=int(item.revision),
-        group=item.group,
-        facts=Facts(item.group, item.sequence_index, item.annotator, item.captured_at, item.slices),
-        sampling=item.sampling,
-        source_split=item.source_split,
-        content=None if item.deleted else (item.sha256, item.mask_source_sha256, sha256_bytes(item.mask)),
-    )
 
 
 def add(intake: Intake, converted: Iterator[Converted], target: Target, *, dry_run: bool) -> str:

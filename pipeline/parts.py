@@ -9,19 +9,22 @@ tombstone.
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
 from pipeline.files import atomic_dir
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROW_GROUP_ROWS = 32
 PART_BYTES = 128 * 2**20
@@ -140,7 +143,7 @@ def checked_batch_name(batch: str) -> str:
     return batch
 
 
-def read_index(root: Path, *, tombstones: bool = False) -> pd.DataFrame:
+def read_index(root: Path, *, tombstones: bool = False) -> "pd.DataFrame":
     """Reads every column but the bytes: the winning revision of each item, tombstoned items left out.
 
     Args:
@@ -154,12 +157,31 @@ def read_index(root: Path, *, tombstones: bool = False) -> pd.DataFrame:
     Raises:
         UserError: A part is damaged or of another format, or equal revisions of an item differ in content.
     """
+    import pandas as pd
+
     tables = [_part_index(root, part) for part in parts(root)]
     if not tables:
         return pd.DataFrame({name: pd.Series(dtype="object") for name in [*INDEX_COLUMNS, *PLACE_COLUMNS]})
     table = pa.concat_tables(tables, promote_options="default")
     winners = _winners(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
     return winners if tombstones else winners[~winners["deleted"].astype(bool)].reset_index(drop=True)
+
+
+@contextmanager
+def opened(part: Path) -> Iterator[pq.ParquetFile]:
+    """Opens a part.
+
+    Raises:
+        UserError: It is damaged or of another format.
+    """
+    try:
+        with pq.ParquetFile(part) as file:
+            missing = [name for name in _FIELDS if name not in file.schema_arrow.names]
+            if missing:
+                raise UserError(f"{part} is no part of a dataset: the columns {missing} are missing.")
+            yield file
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(part, error) from None
 
 
 def check_classes(root: Path, class_names: Sequence[str]) -> None:
@@ -181,12 +203,12 @@ def check_classes(root: Path, class_names: Sequence[str]) -> None:
             )
 
 
-def slice_columns(index: pd.DataFrame) -> list[str]:
+def slice_columns(index: "pd.DataFrame") -> list[str]:
     """The slice columns of an index, sorted."""
     return sorted(set(index.columns) - {*INDEX_COLUMNS, *PLACE_COLUMNS})
 
 
-def read_items(root: Path, index: pd.DataFrame) -> Iterator[tuple[dict[str, Any], bytes, bytes]]:
+def read_items(root: Path, index: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], bytes, bytes]]:
     """Reads images and masks of the index's rows, whole row groups at a time, in the order of the parts.
 
     Args:
@@ -258,17 +280,9 @@ def _row(item: Item) -> dict[str, Any]:
 
 
 def _part_index(root: Path, part: Path) -> pa.Table:
-    try:
-        with pq.ParquetFile(part) as file:
-            schema = file.schema_arrow
-            missing = [name for name in _FIELDS if name not in schema.names]
-            if missing:
-                raise UserError(f"{part} is no part of a dataset: the columns {missing} are missing.")
-            names = [name for name in schema.names if name not in {"image", "mask"}]
-            table = file.read(columns=names)
-            sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(part, error) from None
+    with opened(part) as file:
+        table = file.read(columns=[name for name in file.schema_arrow.names if name not in {"image", "mask"}])
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
     groups = np.repeat(np.arange(len(sizes)), sizes)
     rows = np.concatenate([np.arange(size) for size in sizes]) if sizes else np.arange(0)
     relative = part.relative_to(root)
@@ -284,7 +298,7 @@ def _damaged(part: Path, error: Exception) -> UserError:
     return UserError(f"{part} is damaged: {error}. Restore it with `dvc checkout` or ingest it again.")
 
 
-def _winners(rows: pd.DataFrame) -> pd.DataFrame:
+def _winners(rows: "pd.DataFrame") -> "pd.DataFrame":
     ordered = rows.sort_values(["item_id", "revision", "part", "row_group", "row"], kind="stable")
     same = ordered[ordered.duplicated(["item_id", "revision"], keep=False)]
     content = same.groupby(["item_id", "revision"])[["sha256", "mask_source_sha256", "deleted"]].nunique(dropna=False)
