@@ -94,8 +94,13 @@ def decode_mask(data: bytes, limits: Limits) -> np.ndarray:
         return _in_range(np.asarray(upright), BYTE_MAX, "a mask's ids").astype(np.uint8)
 
 
-def decode_pixels(data: bytes, limits: Limits) -> tuple[np.ndarray, np.ndarray | None]:
+def decode_pixels(data: bytes, limits: Limits, *, bits_as_grey: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
     """Decodes a source's mask as it is, before anything is known of what its values mean; EXIF orientation applied.
+
+    Args:
+        data: The encoded mask.
+        limits: What is refused.
+        bits_as_grey: 1-bit masks hold 0 and 255, as the grey ones that they were made of, instead of 0 and 1.
 
     Returns:
         The pixels, shape (H, W) int64 for grey, 16-bit and palette indices (1-bit masks hold 0 and 1), or (H, W, 3)
@@ -106,6 +111,8 @@ def decode_pixels(data: bytes, limits: Limits) -> tuple[np.ndarray, np.ndarray |
     """
     with _opened(data, limits) as image:
         upright = ImageOps.exif_transpose(image)
+        if bits_as_grey and upright.mode == "1":
+            upright = upright.convert("L")
         if upright.mode in MASK_MODES:
             flat = upright.getpalette() if upright.mode == "P" else None
             palette = None if flat is None else np.asarray(flat, dtype=np.uint8).reshape(-1, 3)

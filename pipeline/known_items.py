@@ -71,7 +71,8 @@ def _holds_any(root: Path, names: set[str]) -> bool:
 def _part_holds(part: Path, names: list[str]) -> bool:
     """Whether a part has a row of one of these sorted names; reads the row groups only whose range has one."""
     with opened(part) as file:
-        column = file.schema_arrow.names.index("item_id")
+        leaves = [file.schema.column(number).path for number in range(len(file.schema))]
+        column = leaves.index("item_id")
         chunks = [file.metadata.row_group(group).column(column) for group in range(file.metadata.num_row_groups)]
         groups = [group for group, chunk in enumerate(chunks) if _may_hold(chunk, names)]
         found = file.read_row_groups(groups, columns=["item_id"])["item_id"].to_pylist()

@@ -233,6 +233,9 @@ def _schema(slice_names: Sequence[str]) -> pa.Schema:
     taken = sorted(set(slice_names) & {*_FIELDS, *PLACE_COLUMNS, *RESERVED})
     if taken:
         raise UserError(f"Slice columns cannot have the names of the format's own columns, received {taken}.")
+    dotted = [name for name in slice_names if "." in name]
+    if dotted:
+        raise UserError(f"Slice columns cannot have a dot in their name, which stands for a part, received {dotted}.")
     columns = {**_FIELDS, **{name: pa.string() for name in sorted(slice_names)}}
     return pa.schema(list(columns.items()))
 

@@ -86,7 +86,10 @@ def read_ledger(path: Path) -> Ledger:
     """
     if not path.exists():
         return Ledger()
-    lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+    try:
+        lines = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline="")))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 text: {error}. Restore it from git.") from None
     if not lines or lines[0] != HEADER:
         raise UserError(f"{path} must begin with the header {','.join(HEADER)}, received {lines[:1]}.")
     for number, line in enumerate(lines[1:], start=2):

@@ -115,7 +115,7 @@ def _fit(folder: TileFolder, settings: TrainParams, checkpoints: Path, digest: s
 def _tell(line: dict[str, Any], epochs: int) -> None:
     print(
         f"epoch {line['epoch'] + 1} of {epochs}: loss {line['train_loss']:.3f}, "
-        f"validation loss {line['val_loss']:.3f}, mIoU {line['val_miou']:.3f}, {line['seconds']:.1f} s",
+        f"validation loss {_score(line['val_loss'])}, mIoU {_score(line['val_miou'])}, {line['seconds']:.1f} s",
         flush=True,
     )
 
@@ -167,11 +167,15 @@ def _training_facts(fitted: Fitted, digest: str) -> dict[str, Any]:
 def _summary(fitted: Fitted) -> str:
     best = fitted.history[fitted.best_epoch]
     by_class = ", ".join(
-        f"{name.removeprefix('val_iou/')} {'undefined' if value is None else f'{value:.3f}'}"
+        f"{name.removeprefix('val_iou/')} {_score(value)}"
         for name, value in best.items()
         if name.startswith("val_iou/")
     )
-    return f"best epoch {fitted.best_epoch + 1} of {len(fitted.history)}: mIoU {best['val_miou']:.3f} ({by_class})"
+    return f"best epoch {fitted.best_epoch + 1} of {len(fitted.history)}: mIoU {_score(best['val_miou'])} ({by_class})"
+
+
+def _score(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
 
 
 if __name__ == "__main__":

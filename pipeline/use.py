@@ -92,7 +92,7 @@ def refuse_losses(changes: dict[Path, bytes], workspace: Path) -> None:
     losses = [
         str(place)
         for place in changes
-        if (workspace / place).exists() and _content(workspace / place) != _committed(place, workspace)
+        if (workspace / place).exists() and _text(workspace / place) != _as_lines(_committed(place, workspace))
     ]
     if losses:
         raise UserError(
@@ -115,6 +115,15 @@ def _known(workspace: Path) -> dict[str, object]:
 
 def _content(file: Path) -> bytes | None:
     return file.read_bytes() if file.exists() else None
+
+
+def _text(file: Path) -> bytes | None:
+    return _as_lines(_content(file))
+
+
+def _as_lines(content: bytes | None) -> bytes | None:
+    """Git may keep the ends of lines in another form than the working tree."""
+    return None if content is None else content.replace(b"\r\n", b"\n")
 
 
 def _committed(place: Path, workspace: Path) -> bytes | None:

@@ -38,8 +38,8 @@ def confusion_matrix(
     Raises:
         ValueError: If shape, dtype or a label is not as stated; the message names the value.
     """
-    _check_maps(truth, prediction, num_classes)
-    rows, columns = truth.reshape(-1), prediction.reshape(-1)
+    _check_maps(truth, prediction, num_classes, ignore_index)
+    rows, columns = (np.ascontiguousarray(labels).reshape(-1) for labels in (truth, prediction))
     whole, padding = rows.size - rows.size % _WORD, -rows.size % _WORD
     rest = [np.pad(labels[whole:], (0, padding)) for labels in (rows, columns)]
     matrix = np.zeros((num_classes, num_classes), np.int64)
@@ -53,10 +53,12 @@ def confusion_matrix(
     return matrix
 
 
-def _check_maps(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], num_classes: int) -> None:
+def _check_maps(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], num_classes: int, ignore_index: int) -> None:
     """Refuse what the kernel would misread."""
     if not 1 <= num_classes <= _MAX_CLASSES:
         raise ValueError(f"num_classes is {num_classes}; uint8 labels allow 1 to {_MAX_CLASSES} classes.")
+    if not 0 <= ignore_index < _MAX_CLASSES:
+        raise ValueError(f"ignore_index is {ignore_index}; a uint8 label lies from 0 to {_MAX_CLASSES - 1}.")
     if truth.shape != prediction.shape:
         raise ValueError(
             f"truth has shape {truth.shape}, prediction {prediction.shape}; compare maps of the same size.",

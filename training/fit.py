@@ -95,7 +95,7 @@ def fit(
     last = store / LAST
     with quiet():
         trainer = build_trainer(settings, store, record, progress_bar=progress_bar)
-        with _deterministic(on=trainer.strategy.root_device.type == "cpu"):
+        with _deterministic(on=trainer.strategy.root_device.type == "cpu"), _explained():
             trainer.fit(task, feed, ckpt_path=last if last.exists() else None, weights_only=True)
     best = torch.load(store / BEST, map_location="cpu", weights_only=True)
     task.network.load_state_dict(_network_weights(best["state_dict"]))
@@ -219,6 +219,20 @@ def _deterministic(*, on: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         memory.fill_uninitialized_memory = before[1]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what a user's settings bring about into errors that name them."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "parameters that were not used" not in str(error):
+            raise
+        raise ValueError(
+            "A part of this network takes no part in its output, which strategy 'ddp' does not allow: set "
+            "train.strategy to 'ddp_find_unused_parameters_true'."
+        ) from error
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Segmentation networks by name, from segmentation_models_pytorch."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -34,7 +36,7 @@ def build_network(settings: NetworkSettings, num_classes: int) -> nn.Module:
         ConnectionError: The pretrained weights could not be fetched.
     """
     _check_options(settings)
-    try:
+    with _fetching(settings):
         network: nn.Module = smp.create_model(
             settings.architecture,
             encoder_name=settings.encoder,
@@ -42,15 +44,6 @@ def build_network(settings: NetworkSettings, num_classes: int) -> nn.Module:
             classes=num_classes,
             **settings.options,
         )
-    except OSError as error:
-        raise ConnectionError(_away(settings, error)) from error
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        if _is_outage(error):
-            raise ConnectionError(_away(settings, error)) from error
-        raise ValueError(
-            f"No network {settings.architecture} with encoder {settings.encoder}, encoder_weights "
-            f"{settings.encoder_weights} and options {settings.options}: {error}"
-        ) from error
     return network
 
 
@@ -97,10 +90,16 @@ def check_tile(network: nn.Module, tile_px: int) -> None:
 
 
 def statistics_of(settings: NetworkSettings) -> tuple[list[float], list[float]] | None:
-    """Channel mean and deviation that pretrained weights were trained with; None for random weights."""
+    """Channel mean and deviation that pretrained weights were trained with; None for random weights.
+
+    Raises:
+        ValueError: The encoder has no such weights.
+        ConnectionError: They could not be fetched.
+    """
     if settings.encoder_weights is None:
         return None
-    known = smp.encoders.get_preprocessing_params(settings.encoder, settings.encoder_weights)
+    with _fetching(settings):
+        known = smp.encoders.get_preprocessing_params(settings.encoder, settings.encoder_weights)
     return list(known["mean"]), list(known["std"])
 
 
@@ -115,6 +114,22 @@ def _check_options(settings: NetworkSettings) -> None:
         raise ValueError(
             f"{settings.architecture} has no option {', '.join(unknown)}. It has: {', '.join(sorted(known))}."
         )
+
+
+@contextmanager
+def _fetching(settings: NetworkSettings) -> Iterator[None]:
+    """Tell a hub that is out of reach from a network that does not exist."""
+    try:
+        yield
+    except OSError as error:
+        raise ConnectionError(_away(settings, error)) from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if _is_outage(error):
+            raise ConnectionError(_away(settings, error)) from error
+        raise ValueError(
+            f"No network {settings.architecture} with encoder {settings.encoder}, encoder_weights "
+            f"{settings.encoder_weights} and options {settings.options}: {error}"
+        ) from error
 
 
 def _away(settings: NetworkSettings, error: BaseException) -> str:

@@ -125,8 +125,8 @@ class SegmentationTask(pl.LightningModule):
         optimiser = torch.optim.AdamW(
             parameter_groups(self.network, settings.weight_decay),
             lr=settings.learning_rate,
-            # A fused optimiser unscales by itself, which rules out clipping in between.
-            fused=self.trainer.precision != "16-mixed",
+            # With mixed precision Lightning clips no gradients of a fused optimiser, which may unscale by itself.
+            fused="mixed" not in str(self.trainer.precision),
         )
         total = int(self.trainer.estimated_stepping_batches)
         warmup = round(settings.warmup_share * total)

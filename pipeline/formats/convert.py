@@ -76,9 +76,12 @@ def _convert(name: str, image: Path, mask: Path | tuple[Shape, ...], how: Conver
         painted = _paint_file(mask, source, how)
         source_sha256 = sha256_bytes(source)
     else:
+        source = b""
         painted = _paint_shapes(mask, data, how)
         source_sha256 = shapes_digest(mask)
-    pixels = orient(painted.mask, orientation) if how.mask_as_stored else painted.mask
+    # A mask that carries an orientation of its own was turned by it when it was decoded.
+    turned = isinstance(mask, Path) and image_facts(source, how.limits).orientation != 1
+    pixels = orient(painted.mask, orientation) if how.mask_as_stored and not turned else painted.mask
     return Converted(
         name=name,
         image=data,
@@ -111,7 +114,9 @@ def _checked(file: Path, data: bytes, limits: Limits) -> int:
 
 def _paint_file(file: Path, data: bytes, how: Conversion) -> Painted:
     try:
-        return how.labels.paint_pixels(*decode_pixels(data, how.limits))
+        remap = how.labels.remap
+        grey = remap is not None and remap.threshold is not None
+        return how.labels.paint_pixels(*decode_pixels(data, how.limits, bits_as_grey=grey))
     except ImageError as error:
         raise ImageError(f"mask {file}: {error}") from None
 

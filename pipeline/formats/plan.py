@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from pipeline.errors import UserError
@@ -49,6 +49,10 @@ def plan(items: Iterable[SourceItem], group_by: str | None, sequence_by: str | N
     planned: dict[str, Planned] = {}
     for item in sorted(items, key=lambda each: each.name):
         group = _group(item, grouping)
+        if not (item.name + group).isprintable():
+            # Lists and the ledger are lines of text, which such a name would break.
+            problem = f"a name or group with control characters, {item.name!r} of group {group!r}: rename it"
+            item = replace(item, problem=problem)  # noqa: PLW2901
         place = _place(item, sequencing)
         planned[item.name] = Planned(item, group, places[group] if place is None else place, counted=place is None)
         places[group] += 1

@@ -14,7 +14,7 @@ from pipeline.formats.convert import Conversion, convert, shapes_digest
 from pipeline.formats.labels import Labels
 from pipeline.formats.source import Legend, Shape, SourceItem
 from pipeline.images import Limits, decode_image, decode_mask, decode_pixels, orient
-from pipeline.taxonomy import ClassSpec, Taxonomy
+from pipeline.taxonomy import ClassSpec, Remap, Taxonomy
 
 LIMITS = Limits(max_bytes=10**6, max_pixels=10**6)
 TAXONOMY = Taxonomy(
@@ -113,3 +113,27 @@ def test_source_masks_are_decoded_as_they_are(picture: Image.Image, expected: li
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     assert decode_pixels(buffer.getvalue(), LIMITS)[0].tolist() == expected
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_mask_with_an_orientation_of_its_own_turns_once(tmp_path: Path, orientation: int) -> None:
+    """A mask that carries the image's EXIF tag lies over the image, however masks are said to lie."""
+    item = write(tmp_path, orientation)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(MASK).save(tmp_path / "m.png", exif=exif)
+    converted = convert(item, replace(HOW, mask_as_stored=True))
+    assert np.array_equal(decode_mask(converted.mask, LIMITS) * 100, decode_image(converted.image, LIMITS)[..., 0])
+
+
+def test_a_threshold_takes_white_of_one_bit_for_white(tmp_path: Path) -> None:
+    """Black and white masks that were saved with one bit come out as their grey twins do."""
+    item = write(tmp_path)
+    white = np.where(MASK > 0, 255, 0).astype(np.uint8)
+    labels = Labels(TAXONOMY, Remap(threshold=128, above="c2", below="c1"), Legend())
+    masks = []
+    for mode in ("L", "1"):
+        Image.fromarray(white).convert(mode).save(tmp_path / "m.png")
+        masks.append(decode_mask(convert(item, replace(HOW, labels=labels)).mask, LIMITS))
+    assert np.array_equal(masks[0], masks[1])
+    assert set(masks[1].ravel()) == {1, 2}

@@ -40,3 +40,12 @@ def test_an_expression_must_fit_every_item(group_by: str | None, sequence_by: st
     """An expression that is malformed or does not fit is refused, naming the item."""
     with pytest.raises(UserError, match=message):
         plan([SourceItem("a1")], group_by, sequence_by)
+
+
+@pytest.mark.parametrize(("name", "group"), [("a\rb", None), ("a", "x\ny")])
+def test_names_with_control_characters_are_left_out(name: str, group: str | None) -> None:
+    """An item whose name or group would break the lines of the ledger gets a problem, the others none."""
+    items = [SourceItem("good", facts=Facts(group="g")), SourceItem(name, facts=Facts(group=group))]
+    planned = plan(items, None, None)
+    assert planned["good"].item.problem == ""
+    assert "control characters" in planned[name].item.problem

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from tiny import tiny_items
 
 from pipeline.known_items import known, known_items, stored_items
@@ -34,3 +35,12 @@ def test_an_empty_dataset_knows_nothing(tmp_path: Path) -> None:
     assert known_items(tmp_path, {"a"}, "one") == {}
     write_batch(tmp_path, "one", [])
     assert known_items(tmp_path, {"a"}, "two") == {}
+
+
+def test_the_order_of_columns_does_not_matter(tmp_path: Path) -> None:
+    """A part whose columns another tool has put in another order is searched in the right one."""
+    items = list(tiny_items(groups=2, per_group=2, size=(8, 8)))
+    (part,) = write_batch(tmp_path, "one", items)
+    table = pq.read_table(part)
+    pq.write_table(table.select([*[name for name in table.column_names if name != "item_id"], "item_id"]), part)
+    assert list(known_items(tmp_path, {items[3].item_id}, "two")) == [items[3].item_id]

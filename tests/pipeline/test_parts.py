@@ -129,3 +129,9 @@ def test_a_taxonomy_that_reinterprets_stored_masks_is_refused(tmp_path: Path) ->
     check_classes(tmp_path, ["floor", "pallet", "human"])
     with pytest.raises(UserError, match=r"hold the classes \['floor', 'pallet'\], the taxonomy now says"):
         check_classes(tmp_path, ["pallet", "floor"])
+
+
+def test_slice_names_with_a_dot_are_refused(tmp_path: Path) -> None:
+    """A slice column cannot be mistaken for a part of the image or mask."""
+    with pytest.raises(UserError, match=r"image\.bytes"):
+        write_batch(tmp_path, "one", tiny_items(), ["image.bytes"])

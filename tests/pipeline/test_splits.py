@@ -88,3 +88,11 @@ def test_shares_that_leave_nothing_to_train_are_refused(val: float, test: float)
     """The message shows what was received."""
     with pytest.raises(ValueError, match=r"received|input_value"):
         SplitParams(val=val, test=test, salt="")
+
+
+def test_a_ledger_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are the user's to mend, and named."""
+    ledger = tmp_path / "splits.csv"
+    ledger.write_bytes(b"group,split,since\n\xff,train,b\n")
+    with pytest.raises(UserError, match="no UTF-8"):
+        read_ledger(ledger)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,22 @@ def test_works_where_no_cache_can_be_written(tmp_path: Path) -> None:
         check=False,
     )
     assert (result.stdout, result.returncode) == ("4\n", 0), result.stderr
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [lambda m: m[:, ::2], lambda m: m[::-1, ::-1], lambda m: m.T, lambda m: np.stack([m] * 3, -1)[..., 0]],
+    ids=["columns", "turned", "transposed", "channel"],
+)
+def test_any_view_counts_as_its_copy(cut: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Memory order does not matter."""
+    truth, prediction = np.random.default_rng(0).integers(0, 3, (2, 24, 16), dtype=np.uint8)
+    expected = confusion_matrix(cut(truth).copy(), cut(prediction).copy(), 3)
+    np.testing.assert_array_equal(confusion_matrix(cut(truth), cut(prediction), 3), expected)
+
+
+def test_a_void_label_that_no_pixel_can_have_is_refused() -> None:
+    """An ignored label outside uint8 is an error, not another row."""
+    labels = np.zeros((2, 2), np.uint8)
+    with pytest.raises(ValueError, match="ignore_index is -2"):
+        confusion_matrix(labels, labels, 5, -2)

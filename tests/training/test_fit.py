@@ -219,3 +219,9 @@ def test_two_processes_train_together(tmp_path: Path) -> None:
     assert "leads 2" in done.stdout
     lines = (tmp_path / "store" / METRICS).read_text().splitlines()
     assert len(lines) == 2
+
+
+def test_mixed_precision_trains(train: Train) -> None:
+    """The half precision that a GPU would use trains with clipped gradients."""
+    fitted = train(max_epochs=1, precision="bf16-mixed", gradient_clip=1.0)
+    assert len(fitted.history) == 1

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from training.network import NetworkSettings, build_network, check_tile, embed, encode, stride
+from training.network import NetworkSettings, build_network, check_tile, embed, encode, statistics_of, stride
 
 
 def settings(architecture: str = "Unet", encoder: str = "resnet18", **changes: Any) -> NetworkSettings:
@@ -73,3 +73,5 @@ def test_a_hub_out_of_reach_says_how_to_go_on(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub")))
     with pytest.raises(ConnectionError, match=r"'imagenet' of encoder resnet18 .* set encoder_weights to null"):
         build_network(settings(encoder_weights="imagenet"), num_classes=2)
+    with pytest.raises(ConnectionError, match=r"'imagenet' of encoder resnet18 .* set encoder_weights to null"):
+        statistics_of(settings(encoder_weights="imagenet"))
