@@ -113,7 +113,9 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
             outcome = add(intake, converted, target, dry_run=dry_run)
         finally:
             print_values(intake)
-    print_report(intake, target.rejected, outcome)
+    print_report(intake, target.rejected, outcome, dry_run=dry_run)
+    if intake.fingerprints and not dry_run and target.dataset == paths.path and Path("dvc.yaml").is_file():
+        print(f"next: dvc add {target.dataset}, then dvc repro")
 
 
 def open_intake(planned: dict[str, Planned], target: Target, rules: Rules) -> Intake:
@@ -177,6 +179,7 @@ def add(intake: Intake, converted: Iterator[Converted], target: Target, *, dry_r
     first = next(stream, None)
     if first is None:
         _refuse_nothing(intake, target, write=True)
+        write_rejects(intake, target.rejected)
         return "Every item is in the dataset already; nothing to do."
     slices = {name for each in intake.plan.values() for name in each.item.facts.slices}
     slices |= {name for each in intake.known.values() for name in each.facts.slices}
@@ -212,13 +215,26 @@ def _refuse_nothing(intake: Intake, target: Target, *, write: bool) -> None:
 
 
 def _rerun(intake: Intake, target: Target) -> str:
-    same = _same(intake, target.dataset / intake.rules.batch)
+    folder = target.dataset / intake.rules.batch
+    _refuse_regrouped(intake, folder)
+    same = _same(intake, folder)
     held = {(row.group, row.split) for row in intake.ledger.rows}
     missing = [row for row in intake.ledger_rows() if (row.group, row.split) not in held]
     if not missing:
         return same
     append_ledger(target.splits, intake.ledger, missing)
     return f"{same} {len(missing)} group(s) had no row in {target.splits} and were placed."
+
+
+def _refuse_regrouped(intake: Intake, folder: Path) -> None:
+    groups = {name: intake.plan[name].group for name in intake.fingerprints.keys() & intake.own.keys()}
+    moved = sorted(name for name, group in groups.items() if group != intake.own[name].group)
+    if moved:
+        raise UserError(
+            f"Batch '{folder.name}' exists with other groups: {len(moved)} item(s) would change theirs, first "
+            f"'{moved[0]}' from '{intake.own[moved[0]].group}' to '{groups[moved[0]]}'. A group never changes: repeat "
+            "the --group-by of the first ingestion.",
+        )
 
 
 def _same(intake: Intake, folder: Path) -> str:

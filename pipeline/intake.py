@@ -87,6 +87,7 @@ class Intake:
     found: Counter[tuple[str, str]] = field(default_factory=Counter)
     _unknown: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     _clashes: list[str] = field(default_factory=list)
+    _regrouped: list[str] = field(default_factory=list)
     _class_px: dict[str, np.ndarray] = field(default_factory=dict)
     _sizes: Counter[str] = field(default_factory=Counter)
     _came_with: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -160,7 +161,7 @@ class Intake:
 
     def _changed(self, converted: Converted, planned: Planned, known: Known) -> bool:
         if planned.group != known.group:
-            self._clashes.append(f"{converted.name} (group '{known.group}' would become '{planned.group}')")
+            self._regrouped.append(f"{converted.name} (group '{known.group}' would become '{planned.group}')")
             return False
         content = (converted.sha256, converted.mask_source_sha256, sha256_bytes(converted.mask))
         if content == known.content:
@@ -216,12 +217,17 @@ class Intake:
         )
 
     def _refuse_clashes(self) -> None:
+        if self._regrouped:
+            first = ", ".join(self._regrouped[:SHOWN])
+            raise UserError(
+                f"{len(self._regrouped)} item(s) are in the dataset under another group: {first}. A group never "
+                "changes: repeat the --group-by of the first ingestion, or rename the items. Nothing was written.",
+            )
         if self._clashes:
             first = ", ".join(self._clashes[:SHOWN])
             raise UserError(
                 f"{len(self._clashes)} item(s) are in the dataset with other content: {first}. "
-                "Use --relabel to make them new revisions (a group never changes), or rename them. "
-                "Nothing was written.",
+                "Use --relabel to make them new revisions, or rename them. Nothing was written.",
             )
 
 

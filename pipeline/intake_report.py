@@ -5,9 +5,14 @@ import io
 import re
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.files import write_atomic
 from pipeline.intake import SHOWN, Intake
+from pipeline.splits import straddling
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def write_rejects(intake: Intake, folder: Path) -> None:
@@ -34,8 +39,8 @@ def print_values(intake: Intake) -> None:
     Console(markup=False, emoji=False).print(table)
 
 
-def print_report(intake: Intake, folder: Path, outcome: str) -> None:
-    """Prints what entered, where the groups went and what was left out."""
+def print_report(intake: Intake, folder: Path, outcome: str, *, dry_run: bool = False) -> None:
+    """Prints what entered, where the groups went and what was left out; a rehearsal has written no list of it."""
     from rich.console import Console
 
     # What users named is printed as it is: brackets are no markup, colons no pictograms.
@@ -47,13 +52,23 @@ def print_report(intake: Intake, folder: Path, outcome: str) -> None:
         "with an EXIF orientation": intake.oriented,
     }
     console.print("items: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count))
-    placed = Counter(row.split for row in intake.ledger_rows())
-    if placed:
-        console.print("groups: " + ", ".join(f"{count} to {split}" for split, count in sorted(placed.items())))
+    _print_groups(intake, console)
     if intake.rejects:
         console.print(_rejects_table(intake))
-        console.print(f"Left out: see {rejects_file(intake, folder)}", style="yellow")
+        if not dry_run:
+            console.print(f"Left out: see {rejects_file(intake, folder)}", style="yellow")
     console.print(outcome)
+
+
+def _print_groups(intake: Intake, console: "Console") -> None:
+    splits: dict[str, set[str]] = {}
+    for row in intake.ledger_rows():
+        splits.setdefault(row.group, set()).add(row.split)
+    placed = Counter(next(iter(found)) for found in splits.values() if len(found) == 1)
+    if placed:
+        console.print("groups: " + ", ".join(f"{count} to {split}" for split, count in sorted(placed.items())))
+    for line in straddling(splits):
+        console.print(line, style="yellow")
 
 
 def rejects_file(intake: Intake, folder: Path) -> Path:

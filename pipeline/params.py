@@ -51,12 +51,14 @@ def parse(model: type[M], value: object, where: str) -> M:
 
 def _problem(error: object) -> str:
     assert isinstance(error, dict)
-    key = ".".join(map(str, error["loc"])) or "(the whole section)"
+    key = ".".join(map(str, error["loc"]))
     message = str(error["msg"]).removeprefix("Value error, ")
-    received = "" if error["type"] in {"missing", "extra_forbidden"} else f", received {error['input']!r}"
+    # Our own checks of several keys at once name the values that matter: the whole would bury them.
+    own = error["type"] == "value_error" and isinstance(error["input"], dict | list | tuple)
+    received = "" if own or error["type"] in {"missing", "extra_forbidden"} else f", received {error['input']!r}"
     if error["type"] == "extra_forbidden":
         message = "unknown key; remove it or mend its spelling"
-    return f"key '{key}': {message}{received}"
+    return f"key '{key}': {message}{received}" if key else f"{message}{received}"
 
 
 def read_yaml(file: Path) -> dict[str, object]:

@@ -122,7 +122,8 @@ def slices_png(slices: pd.DataFrame, miou: float | None) -> bytes:
 
 def _bars(axes: Any, labels: Sequence[str], values: pd.Series, colours: Sequence[str]) -> None:
     bars = axes.barh(labels, values, color=colours)
-    axes.bar_label(bars, fmt="%.3f", padding=3)
+    # On white, for the line of the mean would cross the figures.
+    axes.bar_label(bars, fmt="%.3f", padding=3, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.invert_yaxis()
     axes.set_xlim(0, 1.1)
 

@@ -1,5 +1,6 @@
 """Where results come from: the commit, the dataset's hash, and settings without what must not leave the machine."""
 
+import getpass
 import re
 import subprocess
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ def git_commit(root: Path) -> Commit | None:
     return Commit(sha.strip(), dirty=bool(_git(root, "status", "--porcelain", "--untracked-files=no", *WITHOUT_LOCK)))
 
 
+def author(root: Path) -> str:
+    """Who works here: git's `user.name`, or else the name of the account."""
+    named = (_git(root, "config", "user.name") or "").strip()
+    return named or getpass.getuser()
+
+
 def dvc_hash(lock: Path, path: str) -> str | None:
     """What DVC says a path's content is, as the last run of a stage that reads or writes it recorded.
 
@@ -48,6 +55,29 @@ def dvc_hash(lock: Path, path: str) -> str | None:
             if PurePosixPath(entry["path"]) == PurePosixPath(path):
                 return str(entry["md5"]) if "md5" in entry else None
     return None
+
+
+def has_changed(lock: Path, stage: str, path: Path) -> bool:
+    """Whether a folder has another size or number of files than when a stage last read it.
+
+    This reads no byte of them, so it can be asked every time; `dvc status` knows for certain.
+
+    Args:
+        lock: The file dvc.lock.
+        stage: The stage's name.
+        path: The folder as `dvc.yaml` names it, from the working folder.
+
+    Returns:
+        False also where there is nothing to compare: no lock, stage or folder.
+    """
+    stages = read_yaml(lock).get("stages", {}) if lock.exists() else {}
+    assert isinstance(stages, dict)
+    deps = stages.get(stage, {}).get("deps", [])
+    entry = next((each for each in deps if PurePosixPath(each["path"]) == PurePosixPath(path)), None)
+    if entry is None or "nfiles" not in entry or not path.is_dir():
+        return False
+    sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+    return (len(sizes), sum(sizes)) != (entry["nfiles"], entry["size"])
 
 
 def without_secrets(text: str) -> str:

@@ -24,6 +24,7 @@ from pipeline.tracking import (
     find_run,
     log_points,
     outage,
+    serve_command,
     ui_command,
 )
 
@@ -83,7 +84,7 @@ def main(
     print(f"{said}: {version.name} version {version.version}, model {short(outputs.model_digest)}")
     print(f"alias '{ALIAS}' {'now points' if moved else 'pointed already'} at it; run {candidate.run_id}")
     print(f"look: {ui_command(uri)}")
-    print(f"serve: mlflow models serve -m models:/{version.name}@{ALIAS} --env-manager local")
+    print(f"serve: {serve_command(f'models:/{version.name}@{ALIAS}')}")
 
 
 def describe(outputs: Outputs, name: str) -> Candidate:

@@ -22,6 +22,7 @@ from pipeline.params import Section
 
 SPLITS = ("train", "val", "test")
 HOLDOUT = "test"
+SHOWN = 10
 HEADER = ["group", "split", "since"]
 
 
@@ -76,6 +77,24 @@ def resolve(splits: set[str], source_split: str | None) -> str | None:
     if len(splits) == 1:
         return next(iter(splits))
     return source_split if source_split in splits else None
+
+
+def straddling(splits: Mapping[str, Iterable[str]]) -> list[str]:
+    """The groups that lie in several splits, in words: a line for each set of splits.
+
+    Args:
+        splits: Splits by group.
+    """
+    groups: dict[str, list[str]] = {}
+    for group, found in sorted(splits.items()):
+        if len(set(found)) > 1:
+            groups.setdefault(" and ".join(split for split in SPLITS if split in set(found)), []).append(group)
+    return [f"straddles {sides}: {_listed(names)}" for sides, names in sorted(groups.items())]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def read_ledger(path: Path) -> Ledger:

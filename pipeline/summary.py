@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.command import run
+from pipeline.dataset import DatasetParams
 from pipeline.outputs import Outputs
+from pipeline.params import read_section
+from pipeline.provenance import has_changed
 from pipeline.tracking import DEFAULT_URI, ui_command
 
 MOST_PICTURES = 6
@@ -18,6 +21,8 @@ MOST_PICTURES = 6
 
 def main(
     data: Annotated[Path, typer.Option(help="The folder of the stages' outputs.")] = Path("data"),
+    params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
+    lock: Annotated[Path, typer.Option(help="DVC's record of the last run.")] = Path("dvc.lock"),
 ) -> None:
     """Print the IoU per class and where to look next.
 
@@ -34,6 +39,8 @@ def main(
     )
     if stale := outputs.stale():
         console.print(f"[bold]Not up to date:[/bold] {stale}")
+    if params.exists() and has_changed(lock, "prepare", dataset := read_section(DatasetParams, "dataset", params).path):
+        console.print(f"[bold]Not up to date:[/bold] {dataset} changed since; run `dvc repro`.")
     console.print("\nWhere to look next:")
     for what, where in places(outputs):
         console.print(f"  {what + ':':<17}{where}", markup=False)

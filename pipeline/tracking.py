@@ -4,6 +4,9 @@ import logging
 import math
 import os
 import re
+import shlex
+import shutil
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pipeline.database import SQLITE, damage, database_file, make_database
 from pipeline.errors import OutageError, SegloopError, UserError
-from pipeline.provenance import git_commit, without_secrets
+from pipeline.provenance import author, git_commit, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +26,7 @@ DEFAULT_URI = f"{SQLITE}mlflow.db"
 EXPERIMENT = "segloop"
 DIGEST_TAG = "segloop.digest"
 COMMIT_TAG = "mlflow.source.git.commit"  # MLflow's own name, which its pages show
+AUTHOR_TAG = "mlflow.user"  # likewise
 DIRTY_TAG = "segloop.git_dirty"
 ARTIFACTS = "mlartifacts"  # where a database without a server keeps its files, beside where it is run
 METRICS_PER_BATCH = 1000  # the server's own limit
@@ -193,12 +197,36 @@ def ui_command(uri: str) -> str:
     """The command or address that shows what was logged to this store."""
     if urlsplit(uri).scheme in WEB:
         return without_secrets(uri)
-    return f"mlflow ui --backend-store-uri {without_secrets(uri)}"
+    scripts = _scripts_off_path()
+    tool = f"{scripts}/mlflow" if scripts else "mlflow"
+    return f"{tool} ui --backend-store-uri {without_secrets(uri)}"
+
+
+def serve_command(model: str) -> str:
+    """The command that serves a model, whose uri is given, from this environment."""
+    scripts = _scripts_off_path()
+    # The whole folder, since MLflow finds its web server there, by name.
+    path = f"PATH={scripts}:$PATH " if scripts else ""
+    return f"{path}mlflow models serve -m {model} --env-manager local"
+
+
+def _scripts_off_path() -> str:
+    """The folder of this environment's commands, for a shell in the working folder; empty where a name will do."""
+    scripts = Path(sysconfig.get_path("scripts"))
+    found = shutil.which("mlflow")
+    on_path = found is not None and Path(found).absolute().parent == scripts
+    # `make` puts this environment's commands on its own path, which the shell that reads this does not have.
+    lasting = "VIRTUAL_ENV" in os.environ or not scripts.is_relative_to(Path.cwd())
+    if not (scripts / "mlflow").exists() or (on_path and lasting):
+        return ""
+    shown = scripts.relative_to(Path.cwd()) if scripts.is_relative_to(Path.cwd()) else scripts
+    return shlex.quote(str(shown))
 
 
 def _birth_tags(digest: str) -> dict[str, str]:
     """A run's tags from its creation on: the code is the one of that moment, whenever the run is completed."""
     tags = {DIGEST_TAG: digest, "mlflow.source.name": "pipeline.train", "mlflow.source.type": "LOCAL"}
+    tags[AUTHOR_TAG] = author(Path())
     commit = git_commit(Path())
     if commit is None:
         return tags

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import Field
 
-from pipeline.command import run
+from pipeline.command import SIGNALLED, run
 from pipeline.errors import OutageError, UserError
 from pipeline.files import atomic_dir, digest_json, sha256_file, write_json
 from pipeline.live import LiveLog
 from pipeline.params import Section, read_section
 from training.callbacks import LAST, drop_damaged
-from training.fit import METRICS, Fitted, fit
+from training.fit import METRICS, Fitted, StoppedError, fit
 from training.settings import FitSettings
 from training.tiles import TileFolder
 
@@ -90,6 +90,7 @@ def _fit(folder: TileFolder, settings: TrainParams, checkpoints: Path, digest: s
     Raises:
         UserError: Tiles and params do not fit together, or the training diverged.
         OutageError: Pretrained weights could not be fetched.
+        SystemExit: A signal ended the training.
     """
     live = LiveLog(digest)
     if damaged := drop_damaged(checkpoints):
@@ -108,8 +109,18 @@ def _fit(folder: TileFolder, settings: TrainParams, checkpoints: Path, digest: s
         raise UserError(str(error)) from error
     except ConnectionError as error:
         raise OutageError(str(error)) from error
+    except StoppedError as stopped:
+        if stopped.leading:
+            print(_farewell(stopped.epochs), file=sys.stderr)
+        raise SystemExit(SIGNALLED + stopped.signal) from None
     finally:
         live.close()
+
+
+def _farewell(epochs: int) -> str:
+    if not epochs:
+        return "stopped before the end of epoch 1; run it again to start anew"
+    return f"stopped after epoch {epochs}; run it again to resume"
 
 
 def _tell(line: dict[str, Any], epochs: int) -> None:
@@ -127,14 +138,15 @@ def _write_weights(file: Path, network: "nn.Module") -> None:
 
 
 def _write_pictures(new: Path, folder: TileFolder, settings: TrainParams, fitted: Fitted) -> None:
-    from training.pictures import curves, palette_of, predict, predictions, telling
+    from training.pictures import curves, predict, predictions, telling
     from training.task import Normaliser
 
     val = folder.split("val")
     shown = val.__getitems__(telling(val, settings.pictures).tolist())
     normaliser = Normaliser(fitted.mean, fitted.std, channels_last=settings.channels_last)
     labels = predict(fitted.network, normaliser, shown)
-    (new / "predictions.png").write_bytes(predictions(shown, labels, palette_of(folder.facts["classes"])))
+    facts = folder.facts
+    (new / "predictions.png").write_bytes(predictions(shown, labels, facts["classes"], facts["ignore_index"]))
     (new / "curves.png").write_bytes(curves(fitted.history, fitted.best_epoch))
 
 

@@ -48,6 +48,9 @@ def planned(folder: Path, workspace: Path) -> dict[Path, bytes]:
     """
     if not (workspace / "dvc.yaml").exists():
         raise UserError(f"{workspace} has no dvc.yaml, so it is no workspace. Run from the workspace's root.")
+    if missing := [name for name in PLACES if not (folder / name).is_file()]:
+        what = f"{folder} has no {' and no '.join(missing)}" if folder.is_dir() else f"There is no folder {folder}"
+        raise UserError(f"{what}. Name a folder with {' and '.join(PLACES)}, such as examples/camvid.")
     load_taxonomy(folder / "taxonomy.yaml")
     refuse_strangers(read_yaml(folder / "params.yaml"), _known(workspace), folder / "params.yaml")
     wanted = {place: (folder / name).read_bytes() for name, place in PLACES.items()}

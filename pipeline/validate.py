@@ -14,7 +14,7 @@ from pipeline.errors import UserError, VerdictError
 from pipeline.evidence import class_evidence, item_evidence, leak_evidence
 from pipeline.files import atomic_dir, read_table, write_json
 from pipeline.params import read_section
-from pipeline.splits import read_ledger
+from pipeline.splits import read_ledger, straddling
 from pipeline.suite import Judged, Outcome, Table, judge
 from pipeline.taxonomy import Taxonomy, load_taxonomy
 
@@ -79,6 +79,18 @@ class Verdict:
     def without_cause(self) -> list[str]:
         """Acknowledged checks that passed."""
         return sorted(each.check.name for each in self.outcomes if each.passed and each.check.name in self.acknowledge)
+
+    @property
+    def straddling(self) -> dict[str, list[str]]:
+        """The splits of each group that lies in several, over the accepted items."""
+        for each in self.judged:
+            rows = each.table.rows
+            if "other_splits" in rows:
+                return {
+                    str(group): sorted(set(splits))
+                    for group, splits in rows[rows["other_splits"].notna()].groupby("group")["split"]
+                }
+        return {}
 
     def summary(self) -> list[dict[str, Any]]:
         """A row per check: check, level, failed, total, limit, verdict."""
@@ -215,6 +227,8 @@ def show(verdict: Verdict, out: Path) -> None:
     console.print(
         f"{facts['accepted']} of {facts['items']} items accepted: {json.dumps(facts['splits'])}", markup=False
     )
+    for line in straddling(verdict.straddling):
+        console.print(f"groups_across_splits: a group {line}", style="yellow", markup=False, soft_wrap=True)
     for name in verdict.without_cause:
         console.print(f"'{name}' is acknowledged but passed: remove it from `validate.acknowledge`.", markup=False)
     console.print(f"{out / 'docs' / 'index.html'}", markup=False, soft_wrap=True)

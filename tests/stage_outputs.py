@@ -28,7 +28,7 @@ classes:
   - {id: 1, name: green, colour: "#00ff00", critical: true}
   - {id: 2, name: blue, colour: "#0000ff"}
 """
-PARAMS = """dataset: {path: data/demo}
+PARAMS = """dataset: {path: data/demo, splits: data/demo/splits.csv}
 limits: {max_bytes: 1000000, max_pixels: 1000000}
 prepare: {tile_px: 32, overlap_px: 8}
 train:

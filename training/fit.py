@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from training.augment import Augmentation
@@ -38,6 +40,22 @@ from training.tiles import TileFolder, channel_statistics, class_weights
 
 METRICS = "metrics.jsonl"
 _PREFIX = "network."
+
+
+class StoppedError(Exception):
+    """A signal ended the training, which goes on from its last finished epoch when it is run again.
+
+    Attributes:
+        leading: Whether this process is the one that tells.
+        epochs: How many are finished.
+        signal: What ended it.
+    """
+
+    def __init__(self, epochs: int, number: signal.Signals, *, leading: bool) -> None:
+        super().__init__(f"stopped after epoch {epochs} by {number.name}")
+        self.leading = leading
+        self.epochs = epochs
+        self.signal = number
 
 
 @dataclass(frozen=True)
@@ -86,6 +104,7 @@ def fit(
     Raises:
         ValueError: Tiles and settings do not fit together, or the training diverged.
         ConnectionError: Pretrained weights could not be fetched.
+        StoppedError: SIGTERM or SIGINT came while it trained.
     """
     pl.seed_everything(settings.seed, verbose=False)
     feed = TileFeed(folder, settings, settings.seed)
@@ -95,7 +114,8 @@ def fit(
     last = store / LAST
     with quiet():
         trainer = build_trainer(settings, store, record, progress_bar=progress_bar)
-        with _deterministic(on=trainer.strategy.root_device.type == "cpu"), _explained():
+        cpu = trainer.strategy.root_device.type == "cpu"
+        with _deterministic(on=cpu), _explained(), _stoppable(trainer, record):
             trainer.fit(task, feed, ckpt_path=last if last.exists() else None, weights_only=True)
     best = torch.load(store / BEST, map_location="cpu", weights_only=True)
     task.network.load_state_dict(_network_weights(best["state_dict"]))
@@ -233,6 +253,19 @@ def _explained() -> Iterator[None]:
             "A part of this network takes no part in its output, which strategy 'ddp' does not allow: set "
             "train.strategy to 'ddp_find_unused_parameters_true'."
         ) from error
+
+
+@contextmanager
+def _stoppable(trainer: pl.Trainer, record: EpochRecord) -> Iterator[None]:
+    """Tell a signal from an end: Lightning leaves by exit code 0 after SIGTERM and by 1 after SIGINT, with no word."""
+    try:
+        yield
+    except SystemExit as end:
+        by_hand = isinstance(end.__context__, KeyboardInterrupt)
+        if not by_hand and not isinstance(end, SIGTERMException):
+            raise
+        number = signal.SIGINT if by_hand else signal.SIGTERM
+        raise StoppedError(len(record.history), number, leading=trainer.is_global_zero) from None
 
 
 @contextmanager

@@ -13,47 +13,91 @@ from training.callbacks import Epoch
 from training.task import Normaliser
 from training.tiles import TileDataset
 
+LEGEND_COLUMNS = 6  # what fits under one tile's row of three pictures
+
 
 def curves(history: Sequence[Epoch], best_epoch: int) -> bytes:
-    """Losses, mIoU and IoU by class over the epochs, as PNG."""
+    """Losses, mIoU and IoU by class over the epochs, as PNG; people count epochs from 1.
+
+    Args:
+        history: A line per epoch, counted from 0.
+        best_epoch: Counted from 0.
+    """
+    return _png(curves_figure(history, best_epoch))
+
+
+def curves_figure(history: Sequence[Epoch], best_epoch: int) -> Any:
+    """The figure of `curves`."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, (losses, overlaps) = _figure(1, 2, (12, 4.5))
-    epochs = [each["epoch"] for each in history]
+    epochs = [1 + int(each["epoch"] or 0) for each in history]
     for name in ("train_loss", "val_loss"):
         losses.plot(epochs, _series(history, name), label=name.replace("_", " "))
     for name in (name for name in history[0] if name.startswith("val_iou/")):
         overlaps.plot(epochs, _series(history, name), linewidth=1, label=name.removeprefix("val_iou/"))
     overlaps.plot(epochs, _series(history, "val_miou"), color="black", linewidth=2, label="mean")
-    overlaps.axvline(best_epoch, color="grey", linestyle=":", label=f"best: epoch {best_epoch}")
+    overlaps.axvline(1 + best_epoch, color="grey", linestyle=":", label=f"best: epoch {1 + best_epoch}")
     for axes, title in ((losses, "loss"), (overlaps, "IoU on validation tiles")):
         axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     overlaps.set_ylim(0, 1)
-    return _png(figure)
+    return figure
 
 
-def predictions(tiles: np.ndarray, predicted: np.ndarray, palette: np.ndarray) -> bytes:
-    """Tiles in rows of image, truth and prediction, as PNG.
+def predictions(
+    tiles: np.ndarray, predicted: np.ndarray, classes: Sequence[dict[str, Any]], ignore_index: int
+) -> bytes:
+    """Tiles in rows of image, truth and prediction above a legend of the classes, as PNG; padding stays blank.
 
     Args:
         tiles: (N, T, T, 4) uint8.
         predicted: (N, T, T) uint8 class ids.
-        palette: (256, 3) uint8 RGB by mask value.
+        classes: Id, name and colour of each class.
+        ignore_index: The mask's value for void.
     """
-    pictures = [
-        (each[..., :3], palette[each[..., 3]], palette[labels]) for each, labels in zip(tiles, predicted, strict=True)
-    ]
-    columns = 2 if len(pictures) > 1 else 1
-    rows = -(-len(pictures) // columns)
-    figure, axes = _figure(rows, 3 * columns, (6.6 * columns, 2.3 * rows))
+    return _png(predictions_figure(tiles, predicted, classes, ignore_index))
+
+
+def predictions_figure(
+    tiles: np.ndarray, predicted: np.ndarray, classes: Sequence[dict[str, Any]], ignore_index: int
+) -> Any:
+    """The figure of `predictions`."""
+    palette = palette_of(classes)
+    columns = 2 if len(tiles) > 1 else 1
+    rows = -(-len(tiles) // columns)
+    figure, axes = _figure(rows, 3 * columns, (6.6 * columns, 2.3 * rows + 0.4))
     for place in axes.flat:
         place.axis("off")
-    for number, row in enumerate(pictures):
-        for column, (picture, title) in enumerate(zip(row, ("image", "truth", "prediction"), strict=True)):
+    for number, (tile, labels) in enumerate(zip(tiles, predicted, strict=True)):
+        height, width = content_size(tile, ignore_index)
+        row = {"image": tile[..., :3], "truth": palette[tile[..., 3]], "prediction": palette[labels]}
+        for column, (title, picture) in enumerate(row.items()):
             place = axes.flat[number * 3 + column]
-            place.imshow(picture)
+            place.imshow(picture[:height, :width])
+            place.set(xlim=(-0.5, tile.shape[1] - 0.5), ylim=(tile.shape[0] - 0.5, -0.5))
             place.set_title(title if number < columns else "", fontsize="small")
-    return _png(figure)
+    _add_legend(figure, classes, palette[ignore_index])
+    return figure
+
+
+def content_size(tile: np.ndarray, ignore_index: int) -> tuple[int, int]:
+    """Height and width of a tile (T, T, 4) without its padding: black void below and right of the image."""
+    filled = tile[..., :3].any(axis=2) | (tile[..., 3] != ignore_index)
+    if not filled.any():
+        return filled.shape[0], filled.shape[1]
+    return tuple(int(np.flatnonzero(filled.any(axis=axis)).max()) + 1 for axis in (1, 0))  # type: ignore[return-value]
+
+
+def _add_legend(figure: Any, classes: Sequence[dict[str, Any]], void: np.ndarray) -> None:
+    from matplotlib.patches import Patch
+
+    patches = [Patch(facecolor=str(each["colour"]), label=str(each["name"])) for each in classes]
+    patches.append(Patch(facecolor=tuple(void / 255), label="void"))
+    columns = min(len(patches), LEGEND_COLUMNS)
+    figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize="small", frameon=False)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pipeline.command import exit_code
 from pipeline.demo.annotation import DemoDataParams, annotate_scene
+from pipeline.demo.preview import COLOURS
 from pipeline.demo_data import main, make_demo_data
 from pipeline.errors import UserError
 from pipeline.parts import read_index, read_items
@@ -192,9 +193,12 @@ def test_a_scene_renders_alone() -> None:
 
 
 def test_preview_is_a_picture(tmp_path: Path) -> None:
-    """The contact sheet holds three scenes of four columns, picture above mask."""
+    """The contact sheet holds three scenes of four columns, picture above mask, above a legend of every class."""
     sheet = pixels((made(tmp_path / "demo") / "preview.png").read_bytes())
-    assert sheet.shape == (2 * 64, 4 * 96, 3)
+    height = 2 * 64
+    assert sheet.shape[0] > height
+    assert sheet.shape[1:] == (4 * 96, 3)
+    assert all((sheet[height:] == colour).all(axis=2).sum() >= 100 for colour in COLOURS)
 
 
 @pytest.mark.parametrize(

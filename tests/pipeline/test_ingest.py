@@ -123,6 +123,42 @@ def test_a_split_is_taken_over_only_when_asked_and_only_at_first(ingest: Ingest,
     assert read_ledger(Path("data/splits.csv")).rows[: len(ledger.rows)] == ledger.rows
 
 
+def test_straddling_groups_are_told_apart_from_the_others(
+    ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report counts each group once and names those that a split taken over tears apart."""
+    source = write_source(tmp_path / "src", ["train/a_0", "test/a_1", "test/b_0", "train/c_0"])
+    assert ingest(source, "first", *GROUPED, "--accept-split") == 0
+    told = capsys.readouterr().out
+    assert "groups: 1 to test, 1 to train" in told
+    assert "straddles train and test: a" in told
+
+
+def test_the_next_step_is_printed_in_a_workspace(
+    ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What entered the workspace's dataset wants `dvc add`; a rehearsal, a re-run and another dataset do not."""
+    source = write_source(tmp_path / "src", names("a", "b"))
+    Path("dvc.yaml").write_text("stages: {}\n")
+    assert ingest(source, "first", *GROUPED, "--dry-run") == 0
+    assert ingest(source, "first", *GROUPED, "--dataset", "elsewhere", "--splits", "elsewhere.csv") == 0
+    assert "next:" not in capsys.readouterr().out
+    assert ingest(source, "first", *GROUPED) == 0
+    assert "next: dvc add data/dataset, then dvc repro" in capsys.readouterr().out
+
+
+def test_a_rehearsal_names_no_list_that_it_has_not_written(
+    ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is left out is shown; the file is named when it is there."""
+    source = write_source(tmp_path / "src", names("a", "b"))
+    (source / "masks/a_0.png").unlink()
+    assert ingest(source, "first", *GROUPED, "--dry-run") == 0
+    assert "rejected" not in capsys.readouterr().out
+    assert ingest(source, "first", *GROUPED) == 0
+    assert "see data/rejected/first.csv" in capsys.readouterr().out
+
+
 def test_selected_images_never_enter_the_holdout(ingest: Ingest, tmp_path: Path) -> None:
     """A selected batch places its groups outside the holdout and leaves out what belongs to a holdout group."""
     assert ingest(write_source(tmp_path / "src", names("a", "b", "c", "d")), "first", *GROUPED) == 0
@@ -144,7 +180,21 @@ def test_relabelled_items_become_revisions_only_when_asked(ingest: Ingest, tmp_p
     assert index["revision"].to_dict() == {"a_0": 2, "a_1": 1, "b_0": 1, "b_1": 1}
     assert pq.read_table(Path("data/dataset/second")).num_rows == 1
     assert ingest(source, "second", *GROUPED, "--relabel") == 0
-    assert ingest(source, "third", "--relabel") == 2  # its groups would change
+
+
+@pytest.mark.parametrize("batch", ["first", "second"])
+def test_other_groups_ask_for_the_first_expression(
+    ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str], batch: str
+) -> None:
+    """Without the `--group-by` of the first time, the remedy is that option, whatever was advised before."""
+    source = write_source(tmp_path / "src", names("a", "b"))
+    assert ingest(source, "first", *GROUPED) == 0
+    before = world(tmp_path)
+    assert ingest(source, batch, "--relabel") == 2
+    message = capsys.readouterr().err
+    assert "repeat the --group-by of the first ingestion" in message
+    assert "--relabel" not in message
+    assert world(tmp_path) == before
 
 
 def test_a_removed_item_can_return(ingest: Ingest, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
-from pipeline.splits import Ledger, LedgerRow, SplitParams, append_ledger, assign, place, read_ledger
+from pipeline.splits import Ledger, LedgerRow, SplitParams, append_ledger, assign, place, read_ledger, straddling
 
 PARAMS = SplitParams(val=0.15, test=0.25, salt="tests")
 
@@ -28,6 +28,16 @@ def test_a_straddling_group_is_resolved_by_the_items_own_split() -> None:
     assert ledger.split_of("s", None) is None
     assert ledger.split_of("s", "test") is None
     assert ledger.split_of("unknown", "val") is None
+
+
+def test_straddling_groups_are_named_by_their_sides() -> None:
+    """Each set of splits has a line with its groups, the first ten by name; a group in one split has none."""
+    assert straddling({"b": {"test", "train"}, "a": ["train", "test"], "c": {"val"}, "d": {"val", "test"}}) == [
+        "straddles train and test: a, b",
+        "straddles val and test: d",
+    ]
+    (line,) = straddling({f"g{n:02}": {"train", "val"} for n in range(12)})
+    assert line.endswith("g08, g09 and 2 more")
 
 
 def test_a_settled_group_ignores_the_split_an_item_claims() -> None:

@@ -9,6 +9,8 @@ from pipeline import summary
 from pipeline.errors import UserError
 from pipeline.outputs import Outputs
 
+LOCK = "stages: {prepare: {deps: [{path: data/demo, md5: 1.dir, size: 5, nfiles: 1}]}}"
+
 
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Outputs:
@@ -40,6 +42,20 @@ def test_a_stale_evaluation_is_said(outputs: Outputs, capsys: pytest.CaptureFixt
     write_evaluation(outputs.evaluation, "0" * 64, miou=0.9)
     summary.main(outputs.data)
     assert "Not up to date" in capsys.readouterr().out
+
+
+def test_data_that_grew_since_the_tiles_were_made_is_said(outputs: Outputs, capsys: pytest.CaptureFixture[str]) -> None:
+    """After an ingestion the old figures come with a hint, without one and without a record they do not."""
+    part = outputs.data / "demo" / "first" / "part-00000.parquet"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"items")
+    summary.main(outputs.data)
+    Path("dvc.lock").write_text(LOCK)
+    summary.main(outputs.data)
+    assert "changed since" not in capsys.readouterr().out
+    part.with_name("part-00001.parquet").write_bytes(b"more")
+    summary.main(outputs.data)
+    assert "Not up to date: data/demo changed since; run `dvc repro`" in capsys.readouterr().out
 
 
 def test_an_undefined_score_is_a_dash() -> None:

@@ -50,3 +50,12 @@ def test_a_malformed_taxonomy_is_the_users_mistake(tmp_path: Path, text: str, me
     """The message says what is wrong and shows the value."""
     with pytest.raises(UserError, match=message):
         _load(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", [TWO + "ignore_index: 1", TWO.replace("id: 1", "id: 2")])
+def test_a_fault_of_the_whole_is_said_without_a_dump(tmp_path: Path, text: str) -> None:
+    """Neither a made-up key nor the file's whole content stands around the message."""
+    with pytest.raises(UserError) as refused:
+        _load(tmp_path, text)
+    assert "the whole section" not in str(refused.value)
+    assert "colour" not in str(refused.value)

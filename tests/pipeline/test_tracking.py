@@ -5,6 +5,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,17 @@ from pipeline import register, track
 from pipeline.errors import OutageError, UserError
 from pipeline.outputs import Outputs
 from pipeline.provenance import shareable, without_secrets
-from pipeline.tracking import client, configure, find_run, log_points, metric_key, points, run_for, ui_command
+from pipeline.tracking import (
+    client,
+    configure,
+    find_run,
+    log_points,
+    metric_key,
+    points,
+    run_for,
+    serve_command,
+    ui_command,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -205,7 +216,8 @@ def test_metric_keys_have_only_what_mlflow_allows() -> None:
 def test_urls_lose_their_credentials() -> None:
     """Neither messages nor commands show who logs in, or with what."""
     assert without_secrets("see https://bob:s3cret@host/x") == "see https://host/x"
-    assert ui_command("postgresql://bob:s3cret@db/mlflow") == "mlflow ui --backend-store-uri postgresql://db/mlflow"
+    shown = "mlflow ui --backend-store-uri postgresql://db/mlflow"
+    assert ui_command("postgresql://bob:s3cret@db/mlflow").endswith(shown)
     assert ui_command("https://bob:s3cret@host") == "https://host"
 
 
@@ -232,3 +244,24 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
             pass
         time.sleep(0.5)
     raise AssertionError(f"{url} does not answer")
+
+
+def test_commands_run_where_the_environment_is_not_activated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off the PATH, the printed commands name the environment from the working folder, and a shell finds them."""
+    scripts = Path(sysconfig.get_path("scripts"))
+    monkeypatch.setenv("PATH", os.defpath)
+    monkeypatch.chdir(scripts.parent.parent)
+    near = f"{scripts.parent.name}/{scripts.name}"
+    assert ui_command("sqlite:///mlflow.db") == f"{near}/mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    serve = serve_command("models:/a@candidate")
+    assert serve == f"PATH={near}:$PATH mlflow models serve -m models:/a@candidate --env-manager local"
+    found = subprocess.run(["/bin/sh", "-c", f"PATH={near}:$PATH; command -v mlflow uvicorn"], check=False)
+    assert found.returncode == 0
+
+
+def test_commands_are_plain_where_the_environment_is_activated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the PATH a name will do."""
+    monkeypatch.setenv("PATH", sysconfig.get_path("scripts"), prepend=os.pathsep)
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    assert ui_command("sqlite:///mlflow.db").startswith("mlflow ui")
+    assert serve_command("models:/a@candidate").startswith("mlflow models serve")

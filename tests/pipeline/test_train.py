@@ -184,21 +184,54 @@ def test_the_proposed_defaults_are_valid() -> None:
     TrainParams.model_validate(yaml.safe_load((ROOT / "params.yaml").read_text())["train"])
 
 
+def stage(tmp_path: Path, tiles: Path, params: Path) -> list[str]:
+    """The stage's command line, which writes to out/ and store/."""
+    command = [sys.executable, "-m", "pipeline.train", "--tiles", str(tiles), "--params", str(params)]
+    return [*command, "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+
+
+def ended_by(number: signal.Signals, command: list[str], store: Path) -> tuple[int, str]:
+    """Runs the stage and sends a signal once an epoch is kept; its exit code and what it said on stderr."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 200
+        while not list(store.glob("*/last.ckpt")):
+            assert process.poll() is None, "the stage ended before it wrote a checkpoint"
+            assert time.monotonic() < deadline, "no checkpoint in time"
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate()
+    return process.returncode, said
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_stage_says_so_and_resumes(
+    tmp_path: Path, tiles: Path, params: Path, number: signal.Signals, code: int
+) -> None:
+    """A polite signal is no success: exit code and a line tell, and resumed it gives an uninterrupted one's bits."""
+    change(params, max_epochs=40)
+    main(tiles, tmp_path / "whole", tmp_path / "other", params)
+    command = stage(tmp_path, tiles, params)
+    ended, said = ended_by(number, command, tmp_path / "store")
+    assert ended == code
+    told = re.fullmatch(r"stopped after epoch (\d+); run it again to resume\n", said)
+    assert told is not None, said
+    assert not (tmp_path / "out").exists()
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"epoch {int(told[1]) + 1} of 40" in again.stdout
+    assert f"epoch {told[1]} of 40" not in again.stdout.splitlines()[1]
+    whole, resumed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "out"))
+    assert whole == resumed
+
+
 @pytest.mark.e2e
 def test_a_killed_stage_resumes_and_ends_the_same(tmp_path: Path, tiles: Path, params: Path) -> None:
     """After SIGKILL there is no output; run again it trains the other epochs and gives an uninterrupted one's bits."""
     change(params, max_epochs=6)
     main(tiles, tmp_path / "whole", tmp_path / "other", params)
-    command = [sys.executable, "-m", "pipeline.train", "--tiles", str(tiles), "--params", str(params)]
-    command += ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 200
-        while not list((tmp_path / "store").glob("*/last.ckpt")):
-            assert process.poll() is None, "the stage ended before it wrote a checkpoint"
-            assert time.monotonic() < deadline, "no checkpoint in time"
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    command = stage(tmp_path, tiles, params)
+    ended, _ = ended_by(signal.SIGKILL, command, tmp_path / "store")
+    assert ended == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ})
     assert again.stderr == ""

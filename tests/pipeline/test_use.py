@@ -78,6 +78,19 @@ def test_a_rehearsal_writes_nothing(workspace: Path, capsys: pytest.CaptureFixtu
     assert "sky" in (workspace / "data/taxonomy.yaml").read_text()
 
 
+def test_a_missing_project_is_named(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the folder, or a file in it, the message says what a project consists of."""
+    project = workspace.parent / "project"
+    (project / "params.yaml").unlink()
+    assert use() == 2
+    assert "../project has no params.yaml" in capsys.readouterr().err
+    project.rename(workspace.parent / "moved")
+    assert use() == 2
+    message = capsys.readouterr().err
+    assert "There is no folder ../project" in message
+    assert "taxonomy.yaml and params.yaml" in message
+
+
 def test_a_malformed_project_is_refused(workspace: Path) -> None:
     """A taxonomy with a gap or a folder without files changes nothing."""
     (workspace.parent / "project/taxonomy.yaml").write_text(TAXONOMY.replace("id: 0", "id: 1"))

@@ -356,4 +356,6 @@ def test_the_stage_writes_its_files_and_then_fails(
     assert pd.read_csv(out / "quarantine.csv")["check"].tolist() == ["unreadable"]
     assert "critical_class_too_few" in page
     assert not any(word in page for word in ("http:", "https:", "<script", str(tmp_path)))
-    assert "unreadable" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "unreadable" in told
+    assert "groups_across_splits: a group straddles train and val: g0" in told
