@@ -1,0 +1,1 @@
+"""The gate's judgement: counts of an evaluation in, decisions with their evidence out; no files, no servers."""
