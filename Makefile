@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint lock bench clean
+.PHONY: help setup demo test check lint lock bench browser clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -43,7 +43,11 @@ lint: $(READY) ## Style, types and the direction of imports
 check: lint ## The fast part: lint, types, unit tests
 	pytest -n 2 -m "not e2e"
 
-test: lint ## All tests: lint, types, unit tests and the journeys
+browser: ## Chromium for the tests of the dossier's page, from Debian's packages where there is none
+	@command -v chromium chromium-browser google-chrome >/dev/null || (apt-get -qq update && apt-get -qq install -y chromium) \
+	  >/dev/null || echo "There is no Chromium, and it could not be installed: the tests of the dossier's page are skipped."
+
+test: lint browser ## All tests: lint, types, unit tests and the journeys
 	pytest -n 2
 
 lock: | $(UV) ## Resolve requirements.lock anew from pyproject.toml
@@ -56,6 +60,7 @@ bench: $(READY) ## Measure against peers, side by side; writes benchmarks/result
 	python -m benchmarks.tiled_inference
 	python -m benchmarks.append
 	python -m benchmarks.baselines
+	$(if $(wildcard data/evaluation/confusions.parquet),python -m benchmarks.gate_error_rates demo=data/evaluation/confusions.parquet)
 	$(if $(CAMVID),python -m benchmarks.catalog --camvid $(CAMVID))
 
 clean: ## Remove the environment, caches of tools and checkpoints of unfinished trainings

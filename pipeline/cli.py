@@ -25,6 +25,16 @@ ACTIONS = {
     "track": "Complete the MLflow run of the last training.",
     "register": "Register the evaluated model as a candidate version in MLflow.",
     "summary": "Print the IoU per class and where to look next.",
+    "gate": "Judge a version against the service levels and the champion.",
+    "dossier": "Write the page that a reviewer looks at before deciding on a version.",
+    "reviewer": "Keep the allow-list of reviewers.",
+    "review": "Record a reviewer's signed decision about a judged version.",
+    "promote": "Let an approved version serve.",
+    "rollback": "Give the place of the champion back to the version before it, at once.",
+    "versions": "Print the versions of the model, and where each one stands.",
+    "verify": "Check a version's certificate against the bytes that would be loaded.",
+    "audit": "Check that nobody has tampered with the decision log.",
+    "registry": "Set the registry up, or bring MLflow in line with the decision log.",
 }
 
 

@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,8 @@ Element = TypeVar("Element")
 # A full disk, a quota reached, a limit on the size of files.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 WRONG_PATH = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError, PermissionError)
-INTERRUPTED = 130  # as shells say it
+SIGNALLED = 128  # as shells say it: this, and the signal's number
+INTERRUPTED = SIGNALLED + signal.SIGINT
 BUG = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -31,7 +33,8 @@ def run(main: Callable[..., None], argv: list[str] | None = None, *, name: str |
         name: How the help and the errors call the program; the module's name when None.
 
     Raises:
-        SystemExit: Always. 0 success, 1 a failed verdict, 2 the user's mistake, 3 an outage, 70 a bug.
+        SystemExit: Always. 0 success, 1 a failed verdict, 2 the user's mistake, 3 an outage, 70 a bug, 128 and more
+            the signal that ended it.
     """
 
     @functools.wraps(main)

@@ -1,0 +1,209 @@
+"""From a judged version to a champion and back, and every way that must not lead there."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import registry_case
+import yaml
+from mlflow import MlflowClient
+
+from pipeline import audit, gate, promote, registry, review, reviewer, rollback, verify, versions
+from pipeline.errors import SegloopError, UserError, VerdictError
+from pipeline.review import Decision
+from pipeline.reviewer import Act
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two registered versions, a promoter's key, and the reviewer alice."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for variable in ("MLFLOW_TRACKING_URI", "SEGLOOP_DECISIONS", "SEGLOOP_PROMOTER_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    registry_case.write_workspace(Path.cwd())
+    registry.main(registry.Act.INIT)
+    reviewer.main(Act.ADD, "alice")
+
+
+def approve(version: str) -> None:
+    """Judges a version and lets alice approve it."""
+    gate.main(version)
+    review.main(version, Decision.APPROVE, "looked at it", "alice")
+
+
+def champion_is(version: str) -> None:
+    """Brings a version to the top in the ordinary way."""
+    approve(version)
+    promote.main(version)
+
+
+def test_a_version_gets_to_the_top_and_back() -> None:
+    """First promotion, a second one, a rollback: aliases follow, and each champion's certificate holds, no other."""
+    champion_is("1")
+    assert registry_case.aliases() == {"candidate": 2, "champion": 1}
+    verify.main("champion")
+    champion_is("2")
+    assert registry_case.aliases() == {"candidate": 2, "champion": 2, "previous": 1}
+    verify.main("2")
+    with pytest.raises(VerdictError, match="replayed"):
+        verify.main("1")
+    rollback.main("people are missed")
+    assert registry_case.aliases() == {"candidate": 2, "champion": 1}
+    verify.main("1")
+    with pytest.raises(VerdictError, match="replayed"):
+        verify.main("2")
+    audit.main()
+    versions.main(log=True)
+
+
+def test_nothing_is_promoted_without_gate_and_approval() -> None:
+    """Each missing step is an error that names the command for it."""
+    with pytest.raises(UserError, match=r"never judged\. Run `segloop gate 1`"):
+        promote.main("1")
+    gate.main("1")
+    with pytest.raises(UserError, match="nobody has reviewed it"):
+        promote.main("1")
+    review.main("1", Decision.REJECT, "pallets look odd", "alice")
+    with pytest.raises(VerdictError, match="rejected version 1: pallets look odd"):
+        promote.main("1")
+    assert "champion" not in registry_case.aliases()
+
+
+def test_a_review_needs_a_listed_key_a_note_and_four_eyes() -> None:
+    """The author, a stranger, and a wordless reviewer are turned away; so is who reviews before the gate."""
+    with pytest.raises(UserError, match="registered, so a review is not possible"):
+        review.main("1", Decision.APPROVE, "fine", "alice")
+    gate.main("1")
+    with pytest.raises(UserError, match="note is empty"):
+        review.main("1", Decision.APPROVE, " ", "alice")
+    reviewer.main(Act.ADD, "ada")
+    with pytest.raises(VerdictError, match="'ada' trained segmenter version 1"):
+        review.main("1", Decision.APPROVE, "fine", "ada")
+    keys = Path.home() / ".config/segloop/reviewers"
+    shutil.copy(keys / "ada.pem", keys / "mallory.pem")
+    with pytest.raises(UserError, match="'mallory' with this key is not on"):
+        review.main("1", Decision.APPROVE, "fine", "mallory")
+
+
+@pytest.mark.parametrize("change", ["settings", "holdout", "champion"])
+def test_a_verdict_is_void_once_its_world_has_changed(change: str) -> None:
+    """Other levels, another holdout or another champion since the gate void the approval."""
+    approve("2")
+    if change == "settings":
+        sections = yaml.safe_load(Path("params.yaml").read_text())
+        sections["gate"]["miou"] = 0.11
+        Path("params.yaml").write_text(yaml.safe_dump(sections))
+    elif change == "holdout":
+        facts = json.loads(Path("data/holdout.json").read_text())
+        Path("data/holdout.json").write_text(json.dumps(facts | {"digest": "0" * 64}))
+    else:
+        champion_is("1")
+    with pytest.raises(VerdictError, match="gate is void"):
+        promote.main("2")
+
+
+def test_an_override_is_recorded_as_one() -> None:
+    """`--force` needs a note, promotes without gate and approval, and every record says so."""
+    with pytest.raises(UserError, match="needs --note"):
+        promote.main("1", force=True)
+    promote.main("1", force=True, note="the fleet stands still")
+    certificate = json.loads(registry_case.tags(1)["segloop.certificate"])
+    assert (certificate["override"], certificate["reviewer"]) == (True, "")
+    verify.main("1")
+
+
+def test_forged_tags_prove_nothing() -> None:
+    """An approval, a state or an alias that somebody writes into MLflow promotes nothing, and reconcile mends it."""
+    gate.main("1")
+    store = MlflowClient()
+    store.set_model_version_tag("segmenter", "1", "segloop.review", "approve by alice")
+    store.set_model_version_tag("segmenter", "1", "segloop.state", "approved")
+    store.set_registered_model_alias("segmenter", "champion", "1")
+    with pytest.raises(UserError, match="nobody has reviewed it"):
+        promote.main("1")
+    with pytest.raises(VerdictError, match="no certificate"):
+        verify.main("1")
+    registry.main(registry.Act.RECONCILE)
+    assert "champion" not in registry_case.aliases()
+    assert registry_case.tags(1)["segloop.state"] == "gated"
+
+
+def test_a_copied_version_has_no_right_to_serve() -> None:
+    """Copying a version copies its tags; the certificate is for another version and is refused."""
+    champion_is("1")
+    copied = registry_case.register(Path("case/champion").resolve())
+    tag = "segloop.certificate"
+    MlflowClient().set_model_version_tag("segmenter", str(copied), tag, registry_case.tags(1)[tag])
+    with pytest.raises(VerdictError, match="not for version 3"):
+        verify.main(str(copied))
+
+
+def test_a_changed_certificate_or_scope_is_refused() -> None:
+    """A field changed in the certificate, and a scope it was not issued for, do not hold."""
+    champion_is("1")
+    with pytest.raises(VerdictError, match="scope 'champion', not for 'canary'"):
+        verify.main("1", promote.As.CANARY)
+    forged = json.loads(registry_case.tags(1)["segloop.certificate"]) | {"scope": "canary"}
+    MlflowClient().set_model_version_tag("segmenter", "1", "segloop.certificate", json.dumps(forged))
+    with pytest.raises(VerdictError, match="does not fit its signature"):
+        verify.main("1", promote.As.CANARY)
+
+
+def test_a_changed_model_file_is_refused() -> None:
+    """A graph that was exchanged after the promotion is noticed when it is loaded."""
+    champion_is("1")
+    shutil.rmtree(".segloop/versions")
+    file = registry_case.artifact_file(1, "export/model.onnx")
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(SegloopError, match="not those that were registered"):
+        verify.main("1")
+
+
+def test_a_promotion_that_mlflow_missed_is_made_up_for() -> None:
+    """The log holds what was decided; reconcile makes the aliases follow, and is a no-op afterwards."""
+    champion_is("1")
+    store = MlflowClient()
+    store.delete_registered_model_alias("segmenter", "champion")
+    store.delete_model_version_tag("segmenter", "1", "segloop.certificate")
+    registry.main(registry.Act.RECONCILE, dry_run=True)
+    assert "champion" not in registry_case.aliases()
+    registry.main(registry.Act.RECONCILE)
+    assert registry_case.aliases()["champion"] == 1
+    verify.main("1")
+
+
+def test_a_tag_opens_a_review_and_decides_nothing() -> None:
+    """Who asks for a review in MLflow's pages gets one opened in the log; the version still needs a reviewer."""
+    gate.main("1")
+    MlflowClient().set_model_version_tag("segmenter", "1", "segloop.review", "asked")
+    registry.main(registry.Act.RECONCILE)
+    registry.main(registry.Act.RECONCILE)
+    assert registry_case.tags(1)["segloop.state"] == "review asked"
+    with pytest.raises(UserError, match="nobody has reviewed it"):
+        promote.main("1")
+
+
+def test_a_log_that_was_cut_short_is_noticed_and_takes_nothing() -> None:
+    """An entry removed from the end of the database fails the audit, and nothing is promoted on top of it."""
+    champion_is("1")
+    with sqlite3.connect("decisions.db") as database:
+        database.execute("DELETE FROM decisions WHERE sequence = 3")
+        database.execute("DELETE FROM heads WHERE sequence = 3")
+    with pytest.raises(VerdictError, match="faults"):
+        audit.main()
+    with pytest.raises(VerdictError, match="does not stand up to its audit"):
+        promote.main("2", force=True, note="quick")
+
+
+def test_a_deleted_champion_is_named() -> None:
+    """When MLflow lost the champion, the gate says so with the remedy."""
+    champion_is("1")
+    MlflowClient().delete_model_version("segmenter", "1")
+    with pytest.raises(UserError, match="version 1 is the champion, but MLflow lacks it"):
+        gate.main("2")
