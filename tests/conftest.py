@@ -7,7 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Datumaro puts a lazy twin, without submodules, in the place of a pandas that is loaded already. First, it cannot.
@@ -26,6 +26,15 @@ settings.register_profile("segloop", deadline=None, derandomize=True)
 settings.load_profile("segloop")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """No test sees what another exported: MLflow, for one, writes the address of its store into the environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture
