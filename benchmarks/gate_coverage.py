@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gate_sequences import Sequences
 from benchmarks.gate_simulation import BATCH, Evaluation, Floats, Places, Pool, batches, measured, pools
 from pipeline.gating.bootstrap import Bootstrap, Correction, Replicates
-from pipeline.gating.units import Resampling, resampling
+from pipeline.gating.units import Resampling
 
 Row = dict[str, Any]
 
@@ -66,29 +65,6 @@ def coverages(evaluations: Sequence[Evaluation], holding: Sequence[int], trials:
                     }
 
 
-def sequence_coverages(evaluations: Sequence[Evaluation], blocks: Sequence[int], trials: int) -> Iterator[Row]:
-    """Coverage from two long sequences, by how long neighbours resemble each other and by the length of blocks."""
-    rng = np.random.default_rng(SEED)
-    kinds = [Sequences(2, 120, memory, 0.0) for memory in (1, 5, 20)] + [Sequences(2, 120, 5, 0.3)]
-    for evaluation in evaluations:
-        for kind in kinds:
-            drawn = [kind.draw(pool, trials, rng) for pool in pools(evaluation, 1.0)]
-            names = np.repeat([f"sequence {number}" for number in range(kind.count)], kind.frames)
-            order = np.tile(np.arange(kind.frames), kind.count)
-            for block in blocks:
-                units = resampling(names, order, min_groups=kind.count + 1, block_frames=block)
-                found = [_hits(*each, units, _iou(each[0])) for each in drawn]
-                yield {
-                    "evaluation": evaluation.name,
-                    "sequences x frames": f"{kind.count} x {kind.frames}",
-                    "memory, frames": kind.memory_frames,
-                    "variance between sequences": kind.between,
-                    "frames a block": block,
-                    "blocks": units.count,
-                    **_summary(found),
-                }
-
-
 def enough_groups(rows: Sequence[Row], trials: int) -> int:
     """The smallest number of groups from which on every row's coverage is good and its lower bound errs at most 5%.
 
@@ -120,11 +96,6 @@ def _chance(row: Row, trials: int) -> float:
 def _covered(pool: Pool, groups: int, trials: int, rng: np.random.Generator) -> Floats:
     units = Resampling(np.arange(groups), groups, "groups")
     return _hits(pool.overlaps(), pool.draw(groups, trials, rng), units, pool.true_iou())
-
-
-def _iou(overlaps: Floats) -> float:
-    hits, union = overlaps.sum(axis=0)
-    return float(hits / union)
 
 
 def _hits(overlaps: Floats, drawn: Places, units: Resampling, truth: float) -> Floats:

@@ -28,9 +28,9 @@ from benchmarks.gate_coverage import (
     coverages,
     enough_groups,
     interval_groups,
-    sequence_coverages,
 )
-from benchmarks.gate_promotions import MARGIN, champion_rates, limit_rates
+from benchmarks.gate_promotions import CANDIDATES, MARGIN, champion_rates, limit_rates
+from benchmarks.gate_sequences import sequence_coverages
 from benchmarks.gate_simulation import read_evaluation
 from pipeline.files import write_atomic, write_json
 from pipeline.gating import measures
@@ -54,9 +54,11 @@ ABOUT = {
     "one-sided 95% lower bound exceeds the truth (`error`, meant to be 5%). Means over the classes; `worst class` is "
     "that of the widened BCa, which the gate uses. Models are those of the evaluation as measured, and moved to the "
     f"IoU {IOU} where service levels lie.",
-    "sequences": "The same from two long sequences of which blocks of consecutive frames are drawn. `memory` is after "
-    "how many frames the resemblance has fallen to 1/e. Blocks speak of these sequences only: where part of the "
-    "variance lies between sequences, the intervals miss the truth of all sequences.",
+    "sequences": "The same from two long sequences of which blocks of consecutive frames are drawn: of 15 frames, or, "
+    "as the gate does, of four times as many as the frames are found to resemble each other for. `memory` is after "
+    "how many frames the resemblance has fallen to 1/e; `speaks` is how often there are enough blocks, the rest being "
+    "insufficient evidence; `error` counts a lower bound above the truth among all. Blocks speak of these sequences "
+    "only: where part of the variance lies between sequences, the intervals miss the truth of all sequences.",
     "limit": f"Share of candidates whose critical class is found to keep its limit, an IoU of {IOU}, by the distance "
     "of its truth from the limit in points: left of zero a promotion is an error, from zero on a rejection is. The "
     "point estimate against the limit is what peers do. With fewer groups that hold the class than stated above the "
@@ -70,17 +72,17 @@ ABOUT = {
 
 @dataclass(frozen=True)
 class Size:
-    """How much is simulated: trials of a class for coverage, for promotions, and what is varied."""
+    """How much is simulated: trials of a class for coverage, for promotions, for sequences, and what is varied."""
 
     trials: int
     judged: int
     holding: tuple[int, ...]
     groups: tuple[int, ...]
-    blocks: tuple[int, ...]
+    sequences: int
 
 
-FULL = Size(2000, 500, (5, 10, 20, 30, 50, 100, 300), (20, 50, 100, 300, 1000), (1, 5, 10, 20, 40))
-QUICK = Size(100, 100, (10, 50), (20, 100), (1, 20))
+FULL = Size(2000, 1000, (5, 10, 20, 30, 50, 100, 300), (20, 50, 100, 300, 1000), 200)
+QUICK = Size(100, 100, (10, 50), (20, 100), 20)
 
 
 def main() -> None:
@@ -96,7 +98,7 @@ def main() -> None:
     enough = enough_groups(coverage, size.trials) or max(size.holding)
     tables = {
         "coverage": coverage,
-        "sequences": shown("sequences", sequence_coverages(evaluations, size.blocks, size.trials)),
+        "sequences": shown("sequences", sequence_coverages(evaluations, enough, size.sequences)),
         "limit": shown("limit", limit_rates(evaluations, size.groups, enough, size.judged)),
         "champion": shown("champion", champion_rates(evaluations, size.groups, enough, size.judged)),
     }
@@ -138,7 +140,7 @@ def told(found: Row) -> list[str]:
         f"For the worst class the intervals do {onwards(groups['worst_class'])}.",
         f"The gate promotes what violates its limit in at most {worst:.1f}% of the trials of a row below.",
         f"A rate of 5% in {found['trials']} trials of a class is uncertain by {chance:.1f} points (two deviations).",
-        f"Promotions have {found['trials_of_promotions']} trials of each class.",
+        f"Promotions have {found['trials_of_promotions']} trials of each class, by {CANDIDATES} random candidates.",
         f"Bounds of {IMAGES} images, {CLASSES} classes and a champion take {seconds:.2f} s (wanted: {TARGET_S:.0f} s).",
     ]
 
@@ -178,8 +180,8 @@ def shown(name: str, made: Iterable[Row]) -> list[Row]:
 
 
 def cell(value: Any) -> str:
-    """A share in percent, anything else as it is."""
-    return f"{100 * value:.1f}" if isinstance(value, float) else str(value)
+    """A share in percent, anything else as it is; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.1f}" if isinstance(value, float) else str(value)
 
 
 def write(tables: dict[str, list[Row]], found: Row) -> None:

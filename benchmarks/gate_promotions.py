@@ -10,6 +10,7 @@ import numpy.typing as npt
 from benchmarks.gate_coverage import IOU, LEVEL, PREVALENCES, REPLICATES, SEED
 from benchmarks.gate_simulation import BATCH, Evaluation, Places, Pool, batches, measured, pools
 from pipeline.gating.bootstrap import Bootstrap
+from pipeline.gating.claims import paired_level
 from pipeline.gating.measures import Measure, difference
 from pipeline.gating.units import Resampling
 from training.metrics import ratio
@@ -20,6 +21,7 @@ Passed = npt.NDArray[np.bool_]
 Judge = Callable[[Places, Pool, Pool, int], dict[str, Passed]]
 
 MARGIN, HAIR = 0.02, 0.001
+CANDIDATES = 10  # of each class and truth: how a change falls on the groups is random, and decides much
 OTHERS_GAIN = 0.01  # of the candidate's other classes, which speaks for it where the mean decides
 AGAINST_LIMIT = (-0.10, -0.05, -0.02, -HAIR, 0.0, 0.02, 0.05, 0.10)
 AGAINST_CHAMPION = (-0.10, -0.05, -MARGIN - HAIR, 0.0, 0.02, 0.05, 0.10)
@@ -41,9 +43,10 @@ def _rates(
     rng = np.random.default_rng(SEED)
     for evaluation in evaluations:
         for prevalence in PREVALENCES:
-            models = [_models(pool, truths, rng) for pool in pools(evaluation, prevalence)]
+            real = pools(evaluation, prevalence)
+            models = [_models(pool, truths, rng) for pool in real for _ in range(CANDIDATES)]
             for count in groups:
-                found = [_by_truth(each, count, trials, judge, rng) for each in models]
+                found = [_by_truth(each, count, trials // CANDIDATES, judge, rng) for each in models]
                 for rule in found[0]:
                     rates = np.mean([each[rule] for each in found], axis=0)
                     yield {
@@ -86,28 +89,31 @@ def _by_truth(
 
 def _against_limit(drawn: Places, candidate: Pool, _: Pool, seed: int, enough: int) -> dict[str, Passed]:
     measure = measured(candidate.overlaps(), drawn)
-    value, lower = _bounded(measure, len(drawn), seed)
-    return {"gate": _enough(candidate, drawn, enough) & (lower >= IOU), "point estimate": value >= IOU}
+    value, lower = _bounded(measure, len(drawn), seed, np.full(drawn.shape[1], LEVEL))
+    return {"gate": (_holding(candidate, drawn) >= enough) & (lower >= IOU), "point estimate": value >= IOU}
 
 
 def _against_champion(drawn: Places, candidate: Pool, champion: Pool, seed: int, enough: int) -> dict[str, Passed]:
     change = difference(measured(candidate.overlaps(), drawn), measured(champion.overlaps(), drawn))
-    value, lower = _bounded(change, len(drawn), seed)
+    holding = _holding(candidate, drawn)
+    levels = np.array([paired_level(LEVEL, int(each)) for each in holding])
+    value, lower = _bounded(change, len(drawn), seed, levels)
     return {
-        "gate": _enough(candidate, drawn, enough) & (lower >= -MARGIN),
+        "gate": (holding >= enough) & (lower >= -MARGIN),
         "point estimate": value >= -MARGIN,
         "mean IoU": _mean_iou(candidate, drawn) >= _mean_iou(champion, drawn),
     }
 
 
-def _bounded(measure: Measure, groups: int, seed: int) -> tuple[Any, Any]:
+def _bounded(measure: Measure, groups: int, seed: int, levels: Any) -> tuple[Any, Any]:
     found = Bootstrap(Resampling(np.arange(groups), groups, "groups"), REPLICATES, seed).replicate(measure)
-    return found.value, found.lower(LEVEL)
+    return found.value, found.lower(levels)
 
 
-def _enough(pool: Pool, drawn: Places, enough: int) -> Passed:
-    kept: Passed = pool.holds[drawn].sum(axis=0) >= enough
-    return kept
+def _holding(pool: Pool, drawn: Places) -> npt.NDArray[np.intp]:
+    """How many groups of each trial hold the class, (T,)."""
+    count: npt.NDArray[np.intp] = pool.holds[drawn].sum(axis=0, dtype=np.intp)
+    return count
 
 
 def _mean_iou(pool: Pool, drawn: Places) -> npt.NDArray[np.float64]:

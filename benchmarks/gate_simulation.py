@@ -100,8 +100,13 @@ class Pool:
 
 
 def read_evaluation(name: str, file: Path) -> Evaluation:
-    """Reads a `confusions.parquet`, and the names of its classes from the `reference.npz` beside it if there is one."""
+    """Reads a `confusions.parquet`, and the names of its classes from the `reference.npz` beside it if there is one.
+
+    Where groups are too few to be drawn from, as in CamVid's two sequences, each frame stands for a group.
+    """
     rows = pd.read_parquet(file)
+    if rows["group"].nunique() < LEAST_GROUPS:
+        rows["group"] = rows["item_id"]
     classes = int(np.sqrt(len(rows["confusion"].iloc[0])))
     reference = file.parent / "reference.npz"
     names = np.load(reference)["class_names"].tolist() if reference.exists() else [f"class {n}" for n in range(classes)]

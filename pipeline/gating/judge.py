@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.gating import measures
 from pipeline.gating.claims import Claim, Claims, Classes, Direction
 from pipeline.gating.counts import Counts, paired
 from pipeline.gating.slo import GateParams
@@ -60,13 +61,26 @@ def judge(
     """
     if champion is not None:
         candidate, champion = paired(candidate, champion)
-    units = resampling(
-        candidate.groups, candidate.sequence, min_groups=params.few_groups, block_frames=params.block_frames
-    )
+    units = units_of(candidate, classes, params)
     claims = list(Claims(candidate, champion, classes, params, units).all())
     corrected = holm([claim.p for claim in claims])
     decisions = [_decided(claim, p) for claim, p in zip(claims, corrected, strict=True)]
     return Judgement([*decisions, *map(_compared, figures)], _resampled(units, params))
+
+
+def units_of(counts: Counts, classes: Classes, params: GateParams) -> Resampling:
+    """What is drawn: groups, or blocks as long as the mean and the critical classes need."""
+    critical = [number for number, name in enumerate(classes.names) if name in classes.critical]
+    influence = np.hstack(
+        [measures.influence(measures.miou(counts)), measures.influence(measures.iou(counts))[:, critical]]
+    )
+    return resampling(
+        counts.groups,
+        counts.sequence,
+        min_groups=params.few_groups,
+        block_frames=params.block_frames,
+        influence=influence,
+    )
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -162,6 +176,6 @@ def _resampled(units: Resampling, params: GateParams) -> Resampled:
     else:
         holds = (
             f"The intervals hold for these sequences only: with fewer than {params.few_groups} groups, "
-            f"{units.count} blocks of {params.block_frames} consecutive frames were drawn."
+            f"{units.count} blocks of at least {units.block_frames} consecutive frames were drawn."
         )
     return Resampled(kind=units.kind, units=units.count, replicates=params.replicates, holds_for=holds)

@@ -6,7 +6,7 @@ import pytest
 from known_quality import counts, gate_params
 
 from pipeline.errors import UserError
-from pipeline.gating.claims import Classes
+from pipeline.gating.claims import Classes, paired_level
 from pipeline.gating.judge import Figure, Judgement, holm, judge
 from pipeline.gating.verdict import Decision, Outcome
 
@@ -117,9 +117,9 @@ def test_figures_are_simply_compared() -> None:
 
 def test_few_groups_are_judged_by_blocks_of_frames() -> None:
     """With two sequences, blocks of consecutive frames are drawn, and the verdict says for what it holds."""
-    params = gate_params(iou={"classes": {"human": 0.5}}, min_groups=10)
+    params = gate_params(iou={"classes": {"human": 0.5}}, min_groups=10, block_frames=10)
     judged = judge(counts((0.9, 0.9, 0.9), groups=2, per_group=60), None, CLASSES, params)
-    assert (judged.resampled.kind, judged.resampled.units) == ("blocks", 24)
+    assert (judged.resampled.kind, judged.resampled.units) == ("blocks", 12)
     assert "these sequences only" in judged.resampled.holds_for
     assert decision(judged, "iou/human").outcome is Outcome.PASS
 
@@ -131,3 +131,10 @@ def test_holm_corrects_for_the_number_of_claims() -> None:
     adjusted = holm([0.01, math.nan, 0.02])
     assert adjusted[0] == pytest.approx(0.02)
     assert math.isnan(adjusted[1])
+
+
+def test_a_difference_of_two_models_is_bounded_more_strictly_with_few_groups() -> None:
+    """The chance of error is cut where few groups hold the class, and is the usual one where many do."""
+    assert paired_level(0.95, 20) == pytest.approx(0.975)
+    assert paired_level(0.95, 10_000) == pytest.approx(0.95, abs=2e-4)
+    assert paired_level(0.95, 0) < 1

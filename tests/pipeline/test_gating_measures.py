@@ -94,3 +94,14 @@ def test_unpaired_measures_are_refused() -> None:
     rng = np.random.default_rng(7)
     with pytest.raises(ValueError, match="3 and 4 images"):
         measures.difference(measures.iou(counts(rng, 3)), measures.iou(counts(rng, 4)))
+
+
+def test_influence_tells_what_leaving_an_image_out_changes() -> None:
+    """To first order it is the change by leaving the image out, with the other sign; 0 where nothing is defined."""
+    rows = evaluation(np.random.default_rng(3), images=200, absent=(2,))
+    measure = measures.iou(read_counts(rows, CLASSES, []))
+    sums = measure.per_image.sum(axis=0)
+    left_out = measure.statistic(sums) - measure.statistic(sums - measure.per_image)
+    found = measures.influence(measure)
+    assert np.allclose(found[:, [0, 1, 3]], left_out[:, [0, 1, 3]], atol=2e-4)
+    assert not found[:, 2].any()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.gating.units import Resampling, resampling
+from pipeline.gating.units import Resampling, memory_frames, resampling
 
 
 def units(groups: list[str], sequence: list[int], *, min_groups: int = 3, block_frames: int = 4) -> Resampling:
@@ -60,3 +60,41 @@ def test_senseless_sizes_are_refused() -> None:
     """A block of no frame is a mistake of the caller."""
     with pytest.raises(ValueError, match="block_frames 0"):
         units(["a"], [0], block_frames=0)
+
+
+def walk(memory: float, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """An autoregression whose resemblance falls to 1/e after `memory` frames."""
+    keep, values = np.exp(-1 / memory), [rng.normal()]
+    for _ in range(frames - 1):
+        values.append(keep * values[-1] + np.sqrt(1 - keep**2) * rng.normal())
+    return np.array(values)
+
+
+@pytest.mark.parametrize("memory", [2, 5, 10])
+def test_the_memory_of_a_series_is_found(memory: int) -> None:
+    """The integrated time of an autoregression with coefficient c is (1 + c) / (1 - c)."""
+    rng, keep = np.random.default_rng(0), np.exp(-1 / memory)
+    found = np.mean([memory_frames([walk(memory, 1000, rng), walk(memory, 1000, rng)]) for _ in range(20)])
+    assert found == pytest.approx((1 + keep) / (1 - keep), rel=0.15)
+
+
+def test_what_tells_sequences_apart_is_no_memory() -> None:
+    """A constant that differs between two sequences leaves no resemblance of neighbours."""
+    noise = np.random.default_rng(1).normal(size=(2, 500))
+    assert memory_frames([noise[0] + 10, noise[1] - 10]) < 2
+    assert memory_frames([np.ones(5), np.zeros(5)]) == 1
+    assert memory_frames([np.empty(0), np.ones(1)]) == 1
+
+
+def test_blocks_grow_with_the_memory_of_the_frames() -> None:
+    """Frames that resemble each other for long are drawn in longer blocks than wanted, fresh ones are not."""
+    rng = np.random.default_rng(2)
+    names, order = np.array(["a"] * 600), np.arange(600)
+    slow, fresh = walk(10, 600, rng), rng.normal(size=600)
+
+    def frames(*columns: np.ndarray) -> int:
+        influence = np.stack(columns, axis=1)
+        return resampling(names, order, min_groups=2, block_frames=15, influence=influence).block_frames
+
+    assert frames(fresh) == 15
+    assert frames(fresh, slow) > 40
