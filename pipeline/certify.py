@@ -7,12 +7,11 @@ from pathlib import Path
 from pipeline.aliases import reconcile
 from pipeline.decisions.certificate import Certificate, Grant, Scope, issue
 from pipeline.decisions.entry import Draft, Entry, Kind
+from pipeline.errors import UserError
 from pipeline.files import read_json
 from pipeline.model_versions import Registered, VersionFiles
 from pipeline.provenance import author
 from pipeline.registry_access import Registry
-
-FIRST_CONTRACT = 1  # of graphs exported before the contract was numbered
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Reasons:
     Attributes:
         kind: Promotion or rollback.
         scope: As what.
-        gate_digest: The verdict it rests on; empty where an override needed none.
+        gate_digest: The verdict it rests on, or goes over.
         reviewer: Who approved; empty where an override needed nobody.
         note: In a person's words.
         override: A rule was broken on purpose.
@@ -83,6 +82,16 @@ def certify(
 
 
 def output_contract(files: VersionFiles) -> int:
-    """The version of the form of the model's answers."""
+    """The version of the form of the model's answers.
+
+    Raises:
+        UserError: The export does not say.
+    """
     facts = read_json(files.export / "export.json", "register the model anew")
-    return int(facts.get("output_contract", FIRST_CONTRACT))
+    number = facts.get("output_contract")
+    if not isinstance(number, int):
+        raise UserError(
+            f"{files.export / 'export.json'} has output_contract {number!r}, wanted is a whole number: export and "
+            "register the model anew."
+        )
+    return number

@@ -32,6 +32,7 @@ ACTIONS = {
     "promote": "Let an approved version serve.",
     "rollback": "Give the place of the champion back to the version before it, at once.",
     "versions": "Print the versions of the model, and where each one stands.",
+    "lineage": "Print what a version was made from, back to the masks, and prove it.",
     "verify": "Check a version's certificate against the bytes that would be loaded.",
     "audit": "Check that nobody has tampered with the decision log.",
     "registry": "Set the registry up, or bring MLflow in line with the decision log.",

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from training.temperature import Temperature
 
 SCHEMA = 1
+# The form of the answers: outputs, their types and meanings, and that labels are the taxonomy's ids. A change of it
+# raises the number, which certificates carry: no rollback crosses it unnoticed.
+OUTPUT_CONTRACT = 1
 # More digits are noise of the number of threads, and would change the graph's digest.
 TEMPERATURE_DIGITS = 4
 OUTPUTS = {
@@ -162,6 +165,7 @@ def _facts(source: Source, settings: ExportParams, fitted: "Temperature") -> dic
     classes = source.model["classes"]
     return {
         "schema": SCHEMA,
+        "output_contract": OUTPUT_CONTRACT,
         "training_digest": source.training_digest,
         "precision": settings.precision,
         "tile_px": source.tile_px,

@@ -120,7 +120,10 @@ def _artifacts(outputs: Outputs, taxonomy: Path) -> dict[str, str]:
         "evaluation": str(outputs.evaluation),
         "taxonomy": str(taxonomy),
         "holdout": str(outputs.data / "holdout.json"),
+        "items": str(outputs.data / "tiles" / "items.parquet"),
+        "tiles": str(outputs.data / "tiles" / "tiles.json"),
         "training": str(outputs.training / "training.json"),
+        "epochs": str(outputs.training / "metrics.jsonl"),
     }
 
 

@@ -26,8 +26,11 @@ SCHEMA = 1
 TILED_SPLITS = ("train", "val")
 ITEM_KEY = ["item_id", "revision"]
 CATALOG_COLUMNS = {
-    *ITEM_KEY, "part", "row_group", "row", "group", "sequence_index", "width", "height", "sha256", "mask_sha256",
+    *ITEM_KEY, "part", "row_group", "row", "group", "sequence_index", "annotator", "source", "width", "height",
+    "sha256", "mask_sha256",
 }  # fmt: skip
+# What a version remembers of each image that taught it: its lineage, and what changed since another version.
+LISTED = [*ITEM_KEY, "group", "split", "image_sha256", "mask_sha256", "annotator", "source"]
 
 
 class PrepareParams(Section):
@@ -71,6 +74,8 @@ def main(
 ) -> None:
     """Cut the accepted items into memory-mapped tiles; list the holdout with its digest.
 
+    Beside the tiles, `items.parquet` names the items they were cut from.
+
     Example: segloop prepare --dataset data/demo --catalog data/catalog.parquet --validation data/validation
     --out data/tiles --holdout data/holdout.json
     """
@@ -89,6 +94,8 @@ def main(
     with atomic_dir(out) as folder:
         job = TilingJob(dataset, folder, settings, limits, classes.num_classes, classes.ignore_index)
         index = write_tiles(job, items[items["split"].isin(TILED_SPLITS)])
+        taught = items[items["split"].isin(TILED_SPLITS)].rename(columns={"sha256": "image_sha256"})
+        taught[LISTED].to_parquet(folder / "items.parquet", index=False)
         write_json(folder / "tiles.json", describe(items, index, classes, settings))
     held_out = items[items["split"] == HOLDOUT]
     slices = slice_columns(read_index(dataset))
@@ -164,9 +171,6 @@ def describe(
     items: pd.DataFrame, index: dict[str, pd.DataFrame], taxonomy: Taxonomy, params: PrepareParams
 ) -> dict[str, Any]:
     """The facts of `tiles.json`: geometry, classes, counts and digests."""
-    dataset_digest = digest_json(
-        [taxonomy.version, items[[*ITEM_KEY, "sha256", "mask_sha256", "split"]].astype(str).to_numpy().tolist()]
-    )
     facts = {
         "schema": SCHEMA,
         "tile_px": params.tile_px,
@@ -178,9 +182,20 @@ def describe(
         "taxonomy_version": taxonomy.version,
         "tiles": {split: len(tiles) for split, tiles in index.items()},
         "class_px": np.stack(index["train"]["class_px"].tolist()).sum(axis=0).tolist(),
-        "dataset_digest": dataset_digest,
+        "dataset_digest": dataset_digest(taxonomy.version, items.rename(columns={"sha256": "image_sha256"})),
     }
     return facts | {"digest": digest_json(facts)}
+
+
+def dataset_digest(taxonomy_version: object, items: pd.DataFrame) -> str:
+    """The digest over every accepted item: its name, revision, image, mask and split.
+
+    Args:
+        taxonomy_version: Of the masks' classes.
+        items: Sorted by item; with `item_id`, `revision`, `image_sha256`, `mask_sha256`, `split`.
+    """
+    rows = items[[*ITEM_KEY, "image_sha256", "mask_sha256", "split"]].astype(str).to_numpy().tolist()
+    return digest_json([taxonomy_version, rows])
 
 
 def holdout_list(items: pd.DataFrame, slices: list[str], taxonomy: Taxonomy, acknowledged: list[Any]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def main(
     """
     settings = read_section(TrainParams, "train", params)
     folder = _tiles(tiles)
-    digest = digest_json({"tiles": folder.facts["digest"], "params": settings.model_dump(mode="json")})
+    made_from = {"tiles": folder.facts["digest"], "params": settings.model_dump(mode="json")}
+    digest = digest_json(made_from)
     checkpoints = store / f"{digest}-{_code_digest()[:12]}"
     fitted = _fit(folder, settings, checkpoints, digest)
     if not fitted.leading:
@@ -64,7 +65,7 @@ def main(
         _write_weights(new / "model.safetensors", fitted.network)
         write_json(new / "model.json", _model_facts(folder, settings, fitted))
         _write_pictures(new, folder, settings, fitted)
-        write_json(new / "training.json", _training_facts(fitted, digest))
+        write_json(new / "training.json", _training_facts(fitted, made_from))
     shutil.rmtree(checkpoints)
     print(_summary(fitted))
 
@@ -163,10 +164,11 @@ def _model_facts(folder: TileFolder, settings: TrainParams, fitted: Fitted) -> d
     }
 
 
-def _training_facts(fitted: Fitted, digest: str) -> dict[str, Any]:
+def _training_facts(fitted: Fitted, made_from: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "digest": digest,
+        "digest": digest_json(made_from),
+        "made_from": made_from,
         "best_epoch": fitted.best_epoch,
         "val_miou": fitted.history[fitted.best_epoch]["val_miou"],
         "epochs_run": len(fitted.history),

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pipeline.files import digest_json, sha256_file, write_json
 from pipeline.outputs import Outputs
+from pipeline.prepare import LISTED
 
 CLASSES = [
     {"id": 0, "name": "red", "colour": "#ff0000", "critical": False},
@@ -21,7 +22,7 @@ CLASSES = [
     {"id": 2, "name": "blue", "colour": "#0000ff", "critical": False},
 ]
 EPOCHS = 3
-SELF_TEST = {"self_test": {"min_equal_labels": 1.0, "max_probability_error": 1e-4}}
+PROMISES = {"output_contract": 1, "self_test": {"min_equal_labels": 1.0, "max_probability_error": 1e-4}}
 TAXONOMY = """version: 1
 classes:
   - {id: 0, name: red, colour: "#ff0000"}
@@ -46,6 +47,7 @@ def write_outputs(root: Path, seed: int = 0) -> Outputs:
     training = digest_json({"training": seed})
     _training(data / "training", training)
     write_json(data / "tiles" / "tiles.json", _tiles())
+    taught(2).to_parquet(data / "tiles" / "items.parquet")
     write_json(data / "holdout.json", {"schema": 1, "digest": digest_json("holdout"), "items": []})
     write_json(data / "validation" / "verdict.json", {"passed": True, "acknowledged": []})
     (data / "validation" / "docs").mkdir(exist_ok=True)
@@ -55,6 +57,15 @@ def write_outputs(root: Path, seed: int = 0) -> Outputs:
     (data / "taxonomy.yaml").write_text(TAXONOMY)
     (root / "params.yaml").write_text(PARAMS)
     return Outputs(data)
+
+
+def taught(items: int) -> pd.DataFrame:
+    """The list of the images that taught a model, as `prepare` writes it; the last is of split `val`."""
+    names = [f"t{number}" for number in range(items)]
+    digests = {f"{what}_sha256": [digest_json([what, name]) for name in names] for what in ("image", "mask")}
+    splits = ["train"] * (items - 1) + ["val"]
+    origin = {"group": names, "split": splits, "annotator": "ada", "source": "camera"}
+    return pd.DataFrame({"item_id": names, "revision": 1, **origin, **digests})[LISTED]
 
 
 def write_store(root: Path) -> None:
@@ -165,7 +176,7 @@ def _export(folder: Path, training_digest: str, seed: int) -> str:
         "tile_px": 32,
         "classes": CLASSES,
     }
-    write_json(folder / "export.json", {**exported, **SELF_TEST, "overlap_px": 8, "temperature": 1.0})
+    write_json(folder / "export.json", {**exported, **PROMISES, "overlap_px": 8, "temperature": 1.0})
     image = np.random.default_rng(seed).integers(0, 255, (24, 40, 3), dtype=np.uint8)
     odds = np.exp(image.transpose(2, 0, 1) / 16.0)
     sample = {"image_0": image, "labels_0": image.argmax(axis=2), "probabilities_0": odds / odds.sum(axis=0)}

@@ -18,6 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from training.energy import POWERCAP, EnergyMeter, cuda_uuids, gpu_counters, package_counters
 from training.task import SegmentationTask
 
 Epoch = dict[str, float | None]
@@ -140,16 +141,19 @@ class EpochRecord(Callback):
     Args:
         file: Where the lines go, as JSON.
         listeners: Called with each line, in the leading process only.
+        powercap: Where Linux tells the energy of processors.
 
     Attributes:
         history: The lines so far.
     """
 
-    def __init__(self, file: Path, listeners: Sequence[Listener]) -> None:
+    def __init__(self, file: Path, listeners: Sequence[Listener], powercap: Path = POWERCAP) -> None:
         self.history: list[Epoch] = []
         self._file = file
         self._listeners = listeners
         self._process = psutil.Process()
+        self._powercap = powercap
+        self._energy = EnergyMeter()
         self._started = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -166,6 +170,8 @@ class EpochRecord(Callback):
         if trainer.is_global_zero:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.write_text("".join(map(_line, self.history)), encoding="utf-8")
+        gpus = trainer.device_ids if trainer.strategy.root_device.type == "cuda" else []
+        self._energy = EnergyMeter(package_counters(self._powercap), gpu_counters(cuda_uuids(gpus)))
         self._process.cpu_percent()
 
     def on_train_batch_start(
@@ -175,6 +181,7 @@ class EpochRecord(Callback):
         del trainer, pl_module, batch
         if batch_idx == 0:
             self._started = time.monotonic()
+        self._energy.keep_up()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Append the epoch's line.
@@ -210,7 +217,9 @@ class EpochRecord(Callback):
         }
         if torch.cuda.is_available():
             figures["system/gpu_peak_mib"] = torch.cuda.max_memory_allocated() / MIB
-        return figures
+        energy = self._energy.take()
+        joules = {"system/energy_j": energy.known_j, "system/gpu_energy_j": energy.gpus_j}
+        return figures | {name: value for name, value in joules.items() if value is not None}
 
 
 def best_and_last(store: Path) -> list[ModelCheckpoint]:
