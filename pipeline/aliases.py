@@ -10,6 +10,10 @@ from pipeline.model_versions import Registered, all_versions
 from pipeline.tracking import client, outage
 
 STATE_TAG, CERTIFICATE_TAG = "segloop.state", "segloop.certificate"
+STANDS = (
+    "What was decided stands. Start MLflow, then run `segloop registry reconcile`; do not decide again: a "
+    "second rollback goes one version further back."
+)
 OWNED = ("champion", "previous", "canary", "shadow")  # `candidate` belongs to `register`
 
 
@@ -25,6 +29,8 @@ class Change:
 def reconcile(name: str, entries: Sequence[Entry], *, dry_run: bool = False) -> list[Change]:
     """Makes MLflow show what the log says; twice is once.
 
+    A version that MLflow has lost gets no alias (see `lost`), and holds nothing else up.
+
     Args:
         name: The registered model.
         entries: Of this model.
@@ -32,15 +38,22 @@ def reconcile(name: str, entries: Sequence[Entry], *, dry_run: bool = False) -> 
 
     Raises:
         OutageError: MLflow is away; the log holds, and the next call goes on.
-        UserError: MLflow lacks a version that an alias belongs to.
+        UserError: MLflow refuses.
     """
-    doing = "bringing the aliases in line; the decision log holds, `segloop registry reconcile` goes on"
-    with outage(doing):
+    with outage("bringing the aliases in line; the decision log holds", remedy=STANDS):
         versions = all_versions(name)
-        changes = [*_aliases(name, versions, wanted_aliases(entries), dry_run=dry_run)]
+        there = {each.version for each in versions}
+        wanted = {alias: version for alias, version in wanted_aliases(entries).items() if version in there}
+        changes = [*_aliases(name, versions, wanted, dry_run=dry_run)]
         for version in versions:
             changes += _tags(version, wanted_tags(entries, version.version), dry_run=dry_run)
     return changes
+
+
+def lost(entries: Sequence[Entry], versions: Sequence[Registered]) -> dict[str, int]:
+    """The aliases whose version MLflow lacks, with that version's number."""
+    there = {each.version for each in versions}
+    return {alias: version for alias, version in wanted_aliases(entries).items() if version not in there}
 
 
 def wanted_aliases(entries: Sequence[Entry]) -> dict[str, int]:

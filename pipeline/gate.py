@@ -9,7 +9,7 @@ import typer
 
 from pipeline.command import run
 from pipeline.dataset import DatasetParams
-from pipeline.decisions.states import JUDGED, State
+from pipeline.decisions.states import JUDGED, State, champion
 from pipeline.errors import UserError, VerdictError
 from pipeline.evaluate import EvaluateParams, open_holdout
 from pipeline.files import digest_json, write_json
@@ -27,9 +27,10 @@ from pipeline.model_versions import Registered, VersionFiles, fetch, find_versio
 from pipeline.outputs import short
 from pipeline.params import read_section
 from pipeline.register import RegisterParams
-from pipeline.registry_access import RegistryParams, open_registry, same_inputs
+from pipeline.registry_access import Registry, RegistryParams, open_registry, same_inputs
+from pipeline.run_author import author_of
 from pipeline.taxonomy import load_taxonomy
-from pipeline.tracking import client, configure, outage
+from pipeline.tracking import client, configure, shown
 
 MIB = 1 << 20
 VERDICT = "verdict.json"
@@ -63,13 +64,17 @@ def main(
     data: Annotated[Path, typer.Option(help="The folder of the stages' outputs, for today's holdout.")] = Path("data"),
     out: Annotated[Path, typer.Option(help="Folder that gets verdict.json.")] = Path("data/gate"),
     again: Annotated[bool, typer.Option("--again", help="Judge anew, though a valid verdict exists.")] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Without the champion, which has other classes or is lost.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge and print; record nothing.")] = False,
     taxonomy: Annotated[Path, typer.Option(help="The taxonomy.")] = Path("data/taxonomy.yaml"),
     params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
 ) -> None:
     """Judge a version against the service levels and the champion.
 
-    Exits 0 when it passes, 1 when it does not.
+    Exits 0 when it passes, 1 when it does not. Where the champion cannot be compared with, since it has other classes
+    or MLflow has lost it, --alone judges without it; only an override promotes on such a verdict.
 
     Example: segloop gate candidate
     """
@@ -85,23 +90,35 @@ def main(
     check_names(settings, measuring)
     registry = open_registry(read_section(RegistryParams, "registry", params))
     configure()
-    wanted, champion = find_version(name, version), registry.champion(name)
-    if champion is not None and champion.version == wanted.version:
+    wanted = find_version(name, version)
+    if registry.state(wanted) is State.CHAMPION:
         raise UserError(f"{wanted.title} is the champion already; judge another version.")
-    contenders = [contender(each, measuring) for each in (wanted, champion) if each is not None]
-    last = None if again else registry.verdict(wanted)
-    subjects, digest = [each.subject for each in contenders], digest_json(settings.model_dump())
-    judged = registry.state(wanted) in JUDGED | {State.BLOCKED}  # not since it served
-    holds = judged and last is not None and same_inputs(last, subjects, str(holdout.facts["digest"]), digest)
-    verdict = last if last is not None and holds else decide(contenders, measuring, settings)
+    alone = alone and champion(registry.log.entries(name)) is not None
+    contenders = [contender(wanted, measuring), *([] if alone else rivals(registry, wanted, measuring))]
+    before = None if again else standing(registry, contenders, measuring, settings, alone=alone)
+    verdict = before or decide(contenders, measuring, settings, alone=alone)
     if not dry_run:
         write_json(out / VERDICT, verdict.model_dump(mode="json"))
-        if not holds:
-            registry.record_gate(verdict)
+        if before is None:
+            registry.record_gate(verdict, author_of(wanted))
+    print_verdict(verdict, judged_before=before is not None)
+    if not dry_run:
         publish(verdict, out / VERDICT)
-    print_verdict(verdict, judged_before=holds)
     if not verdict.passed:
         raise VerdictError(f"{wanted.title} {verdict.summary()}.")
+
+
+def standing(
+    registry: Registry, contenders: list[Contender], measuring: Measuring, settings: GateParams, *, alone: bool
+) -> Verdict | None:
+    """The last verdict, if it was made of exactly this and the version has not served since; else None."""
+    wanted = contenders[0].version
+    last = registry.verdict(wanted)
+    if last is None or registry.state(wanted) not in JUDGED | {State.BLOCKED}:
+        return None
+    subjects, digest = [each.subject for each in contenders], digest_json(settings.model_dump())
+    same = same_inputs(last, subjects, str(measuring.holdout.facts["digest"]), digest, alone=alone)
+    return last if same else None
 
 
 def contender(version: Registered, measuring: Measuring) -> Contender:
@@ -117,9 +134,26 @@ def contender(version: Registered, measuring: Measuring) -> Contender:
     return Contender(version, files, found, counts)
 
 
-def decide(contenders: list[Contender], measuring: Measuring, settings: GateParams) -> Verdict:
+def rivals(registry: Registry, wanted: Registered, measuring: Measuring) -> list[Contender]:
+    """The champion, as what the version is compared with; none before the first promotion.
+
+    Raises:
+        UserError: It cannot be compared with: MLflow lacks it or its files, or it has other classes.
+        OutageError: MLflow is away.
+    """
+    try:
+        serving = registry.champion(wanted.name)
+        return [] if serving is None else [contender(serving, measuring)]
+    except UserError as error:
+        raise UserError(
+            f"The champion cannot be compared with. {error} To judge without it, for an override: "
+            f"`segloop gate {wanted.version} --alone`."
+        ) from None
+
+
+def decide(contenders: list[Contender], measuring: Measuring, settings: GateParams, *, alone: bool = False) -> Verdict:
     """Judges the first contender, beside the second if there is one."""
-    candidate, champion = contenders[0], contenders[1] if len(contenders) > 1 else None
+    candidate, rival = contenders[0], contenders[1] if len(contenders) > 1 else None
     critical = frozenset(each.name for each in measuring.taxonomy.classes if each.critical)
     classes = Classes(measuring.taxonomy.names, critical)
     figures = [
@@ -132,12 +166,13 @@ def decide(contenders: list[Contender], measuring: Measuring, settings: GatePara
             "ms",
         ),
     ]
-    judged = judge(candidate.counts, champion.counts if champion else None, classes, settings, figures)
-    noise = _label_noise(candidate, champion, measuring, settings, judged) if champion else LabelNoise()
+    judged = judge(candidate.counts, rival.counts if rival else None, classes, settings, figures)
+    noise = _label_noise(candidate, rival, measuring, settings, judged) if rival else LabelNoise()
     return Verdict(
         passed=judged.passed,
         candidate=candidate.subject,
-        champion=champion.subject if champion else None,
+        champion=rival.subject if rival else None,
+        alone=alone,
         holdout_digest=str(measuring.holdout.facts["digest"]),
         settings_digest=digest_json(settings.model_dump()),
         class_names=list(classes.names),
@@ -158,7 +193,7 @@ def publish(verdict: Verdict, file: Path) -> None:
         OutageError: MLflow is away; the verdict is in the decision log all the same.
     """
     subject = verdict.candidate
-    with outage("showing the verdict; it is recorded, `segloop gate` shows it again"):
+    with shown("verdict"):
         store, number = client(), str(subject.version)
         store.set_model_version_tag(subject.name, number, OUTCOME_TAG, "passed" if verdict.passed else "blocked")
         store.set_model_version_tag(subject.name, number, DIGEST_TAG, verdict.digest())

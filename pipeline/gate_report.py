@@ -43,7 +43,9 @@ def notes(verdict: Verdict, *, judged_before: bool) -> list[str]:
     champion = verdict.champion
     lines = [each.why for each in verdict.decisions if each.blocks]
     lines.append(verdict.resampled.holds_for)
-    if champion is None:
+    if verdict.alone:
+        lines.append("Judged alone, not against the champion: only an override (`segloop promote --force`) goes on.")
+    elif champion is None:
         lines.append("There is no champion yet: this would be a first promotion, judged by its own service levels.")
     else:
         lines.append(f"Compared with the champion, version {champion.version}, on the same images.")

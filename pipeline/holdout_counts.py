@@ -1,6 +1,5 @@
 """A version's per-image counts on today's holdout: those it was registered with, or else measured now."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pandas as pd
 
 from pipeline.errors import UserError
 from pipeline.evaluate import EvaluateParams, Findings, Holdout, examine, open_graph
-from pipeline.files import atomic_dir, digest_json, read_json, sha256_file, write_json
+from pipeline.files import atomic_dir, digest_json, read_json, read_table, sha256_file, write_json
 from pipeline.images import Limits
 from pipeline.inference import Segmenter
 from pipeline.measure import MeasureSettings
@@ -100,19 +99,22 @@ def _how(measuring: Measuring) -> dict[str, int]:
 
 
 def _alike(version: VersionFiles, measuring: Measuring) -> bool:
-    """Whether the registered evaluation counts the same classes in as many bins of confidence."""
-    classes = read_json(version.export / "export.json", "register the model anew")["class_names"]
+    """Whether the registered evaluation counts the same classes, in as many bins of confidence, on every image."""
+    classes = read_json(version.export / "export.json", "register the model anew").get("class_names")
     if classes != measuring.taxonomy.names:
         raise UserError(
-            f"The version knows the classes {classes}, the taxonomy now says {measuring.taxonomy.names}: its evidence "
-            "is of another taxonomy. Train and register a version for this one."
+            f"{version.export} knows the classes {classes}, the taxonomy now says {measuring.taxonomy.names}: its "
+            "evidence is of another taxonomy. Train and register a version for this one."
         )
-    first = pd.read_parquet(version.evaluation / COUNTS, columns=["bin_px"]).iloc[0]["bin_px"]
-    return len(first) == measuring.settings.confidence_bins
+    rows = read_table(version.evaluation / COUNTS, {"item_id", "bin_px"}, "register the model anew")
+    listed = {item["item_id"] for item in measuring.holdout.facts["items"]}
+    if set(rows["item_id"]) != listed:  # some may be undecodable, or have been left out: measuring tells
+        return False
+    return len(rows.iloc[0]["bin_px"]) == measuring.settings.confidence_bins
 
 
 def _of_holdout(metrics: Path, holdout_digest: str) -> bool:
-    return bool(json.loads(metrics.read_text(encoding="utf-8")).get("holdout_digest") == holdout_digest)
+    return bool(read_json(metrics, "register the model anew").get("holdout_digest") == holdout_digest)
 
 
 def _read(folder: Path, *, measured: bool) -> HoldoutCounts:

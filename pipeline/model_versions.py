@@ -17,6 +17,7 @@ STORE = Path(".segloop/versions")
 ARTIFACTS = "artifacts"
 MODEL_TAG = "segloop.model_sha256"
 EVALUATION_TAG = "segloop.evaluation_digest"
+UNSEEN = " (or this account of MLflow may not see it)"
 EVIDENCE = ("metrics.json", "confusions.parquet")
 
 
@@ -91,7 +92,7 @@ def find_version(name: str, wanted: str) -> Registered:
         for each in known:
             if (number.isdecimal() and each.version == int(number)) or wanted in each.aliases:
                 return each
-    there = ", ".join(_listed(each) for each in known) or "none; run `dvc repro`, `segloop track`, `segloop register`"
+    there = ", ".join(_listed(each) for each in known) or f"none{UNSEEN}; `dvc repro` and `segloop register` make one"
     raise UserError(f"Model '{name}' has no version or alias '{wanted}'. There is: {there}.")
 
 

@@ -1,16 +1,19 @@
 """Action: lets an approved version serve."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipeline.aliases import reconcile
 from pipeline.certify import Reasons, certify
 from pipeline.command import run
 from pipeline.decisions.entry import Entry, Kind
-from pipeline.decisions.states import promotable, refuse_champion
-from pipeline.errors import UserError
+from pipeline.decisions.states import champion, promotable, refuse_champion
+from pipeline.dossier import Places, refresh
+from pipeline.errors import SegloopError, UserError, VerdictError
 from pipeline.files import digest_json, read_json
 from pipeline.gating.slo import GateParams
 from pipeline.model_versions import Registered, VersionFiles, fetch, find_version
@@ -18,7 +21,7 @@ from pipeline.outputs import short
 from pipeline.params import read_section
 from pipeline.register import RegisterParams
 from pipeline.registry_access import Registry, RegistryParams, open_registry
-from pipeline.run_author import author_of
+from pipeline.run_author import authors_of
 from pipeline.tracking import configure
 
 
@@ -33,7 +36,9 @@ class As(StrEnum):
 def main(
     version: Annotated[str, typer.Argument(help="Its number or alias.")],
     scope: Annotated[As, typer.Option(help="What it may serve as.")] = As.CHAMPION,
-    force: Annotated[bool, typer.Option("--force", help="Without gate or approval; recorded as an override.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Over the verdict, without approval; recorded as an override.")
+    ] = False,
     note: Annotated[str, typer.Option(help="Why; required with --force.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything; change nothing.")] = False,
     data: Annotated[Path, typer.Option(help="The folder of the stages' outputs, for today's holdout.")] = Path("data"),
@@ -42,7 +47,8 @@ def main(
     """Let an approved version serve.
 
     Needs a valid verdict that passed and an approval of it. Appends to the decision log, issues the signed
-    certificate, then brings MLflow's aliases in line. Of two at once, one wins.
+    certificate, then brings MLflow's aliases in line. Of two at once, one wins. An override (--force) still needs a
+    verdict, whatever it says: nothing serves that was never measured. `segloop dossier` then shows it in red.
 
     Example: segloop promote candidate
     """
@@ -52,11 +58,13 @@ def main(
     configure()
     wanted = find_version(read_section(RegisterParams, "register", params).model_name, version)
     known = registry.log.entries()
-    files = fetch(wanted)
     mine = [entry for entry in known if entry.model_name == wanted.name]
+    if scope is As.CHAMPION and champion(mine) == wanted.version:
+        nothing_to_decide(wanted, mine, dry_run=dry_run)
+        return
+    files = fetch(wanted)
     if force:
-        refuse_champion(mine, wanted.version)
-        reasons = Reasons(Kind.PROMOTION, scope.value, "", "", note.strip(), override=True)
+        reasons = forced(registry, wanted, files, mine, scope, note.strip())
     else:
         reasons = approved(registry, wanted, files, mine, scope, valid_gate(registry, wanted, data, params))
     if dry_run:
@@ -68,6 +76,48 @@ def main(
         f"{said}{wanted.title} is {scope.value} by decision {certificate.sequence}, model {short(files.model_digest)}"
     )
     print(f"check: segloop verify {wanted.version}; take back: segloop rollback --note TEXT")
+    if force:
+        show_in_dossier(registry, wanted, Places(data=data, params=params))
+
+
+def show_in_dossier(registry: Registry, wanted: Registered, places: Places) -> None:
+    """Writes the dossier anew, where the override stands in red; what keeps it from that is told, and no more."""
+    try:
+        print(f"the override stands in red in {refresh(registry, wanted, places)}")
+    except SegloopError as error:
+        print(f"warning: the dossier does not show the override: {error}", file=sys.stderr)
+
+
+def nothing_to_decide(wanted: Registered, entries: list[Entry], *, dry_run: bool) -> None:
+    """Says that a version is the champion, and makes MLflow show it: a promotion that was cut off goes on.
+
+    Raises:
+        OutageError: MLflow is away.
+    """
+    changes = reconcile(wanted.name, entries, dry_run=dry_run)
+    missing = f"; MLflow did not show it: {', '.join(change.what for change in changes)}" if changes else ""
+    print(f"{wanted.title} is the champion already; nothing was decided{missing}")
+
+
+def forced(
+    registry: Registry, wanted: Registered, files: VersionFiles, entries: list[Entry], scope: As, note: str
+) -> Reasons:
+    """The reasons of an override: a note, beside a verdict of any outcome on this very graph.
+
+    Raises:
+        UserError: It was never judged, or is the champion already.
+        VerdictError: Another graph was judged.
+    """
+    refuse_champion(entries, wanted.version)
+    verdict = registry.verdict(wanted)
+    if verdict is None:
+        raise UserError(
+            f"{wanted.title} was never judged: run `segloop gate {wanted.version}` first. An override goes over a "
+            "verdict, not without one; what served before comes back by `segloop rollback`."
+        )
+    if verdict.candidate.model_digest != files.model_digest:
+        raise VerdictError(f"The graph of {wanted.title} is not the one that was judged: `segloop gate --again`.")
+    return Reasons(Kind.PROMOTION, scope.value, verdict.digest(), "", note, override=True)
 
 
 def approved(
@@ -90,7 +140,7 @@ def approved(
         gate_digest=gate_digest,
         model_digest=files.model_digest,
         reviewers=registry.reviewers,
-        four_eyes_author=author_of(wanted) if registry.params.four_eyes else None,
+        four_eyes_authors=authors_of(wanted, entries) if registry.params.four_eyes else None,
     )
     note = f"approved by {approval.reviewer}: {approval.note}"
     return Reasons(Kind.PROMOTION, scope.value, approval.gate_digest, approval.reviewer, note)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.aliases import reconcile
+from pipeline.aliases import lost, reconcile
 from pipeline.command import run
 from pipeline.decisions.keys import key_id, load_private, new_key, public_text
 from pipeline.errors import UserError
@@ -53,11 +53,17 @@ def main(
             versions = all_versions(name)
         for each in open_asked(registry, versions):
             print(f"{each.title}: somebody asked for a review")
-    changes = reconcile(name, registry.log.entries(name), dry_run=dry_run)
+    entries = registry.log.entries(name)
+    changes = reconcile(name, entries, dry_run=dry_run)
     for change in changes:
         print(f"{'would mend' if dry_run else 'mended'} {change.what}: {_cut(change.before)} -> {_cut(change.after)}")
     if not changes:
         print("MLflow shows what the log says; nothing to do")
+    with outage("reading the versions"):
+        gone = lost(entries, all_versions(name))
+    if gone:
+        named = ", ".join(f"version {version} ({alias})" for alias, version in gone.items())
+        raise UserError(f"MLflow has lost {named}: restore it there. All else was brought in line.")
 
 
 def init(public: Path, *, dry_run: bool) -> None:

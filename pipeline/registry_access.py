@@ -14,6 +14,7 @@ from pipeline.gating.verdict import Subject, Verdict
 from pipeline.model_versions import Registered, find_version
 from pipeline.params import Section
 from pipeline.provenance import author
+from pipeline.run_author import AUTHOR
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -81,7 +82,7 @@ class Registry:
         except UserError as error:
             raise UserError(
                 f"The decision log says that version {number} is the champion, but MLflow lacks it. Restore it there, "
-                f"or take another one with `segloop rollback`. ({error})"
+                f"or go back to the one before with `segloop rollback`. ({error})"
             ) from None
 
     def state(self, version: Registered) -> State:
@@ -93,8 +94,8 @@ class Registry:
         entry = self._last_gate(version)
         return Verdict.model_validate(entry.payload["verdict"]) if entry else None
 
-    def record_gate(self, verdict: Verdict) -> Entry:
-        """Appends a verdict to the log.
+    def record_gate(self, verdict: Verdict, author_of_run: str) -> Entry:
+        """Appends a verdict to the log, with whom the run names as its author now.
 
         Raises:
             UserError: The version may not be judged where it stands.
@@ -111,7 +112,7 @@ class Registry:
             actor=author(Path()),
             gate_digest=verdict.digest(),
             note=verdict.summary(),
-            payload={"verdict": verdict.model_dump(mode="json")},
+            payload={"verdict": verdict.model_dump(mode="json"), AUTHOR: author_of_run},
         )
         return self.log.append(draft)
 
@@ -156,13 +157,16 @@ def reviewer_key_path(name: str) -> Path:
     return KEYS.expanduser() / "reviewers" / f"{name}.pem"
 
 
-def same_inputs(verdict: Verdict, contenders: list[Subject], holdout_digest: str, settings_digest: str) -> bool:
+def same_inputs(
+    verdict: Verdict, contenders: list[Subject], holdout_digest: str, settings_digest: str, *, alone: bool = False
+) -> bool:
     """Whether a verdict was made of exactly this: the same evidence of the same versions, holdout and settings."""
     then = [each for each in (verdict.candidate, verdict.champion) if each is not None]
     return (
         [_evidence(each) for each in then] == [_evidence(each) for each in contenders]
         and verdict.holdout_digest == holdout_digest
         and verdict.settings_digest == settings_digest
+        and verdict.alone == alone
     )
 
 

@@ -18,8 +18,8 @@ from pipeline.params import read_section
 from pipeline.provenance import author
 from pipeline.register import RegisterParams
 from pipeline.registry_access import Registry, RegistryParams, open_registry, reviewer_key_path
-from pipeline.run_author import author_of
-from pipeline.tracking import client, configure, outage
+from pipeline.run_author import authors_of
+from pipeline.tracking import client, configure, shown
 
 REVIEW_TAG = "segloop.review"
 ASKED = "asked"  # the value by which somebody asks for a review in MLflow's pages
@@ -57,11 +57,12 @@ def main(
     listed = registry.reviewers.get(name)
     if listed is None or listed.public_key != public_text(private):
         raise UserError(f"'{name}' with this key is not on {registry.params.reviewers}: `segloop reviewer add {name}`.")
-    if registry.params.four_eyes and same_person(name, author_of(wanted)):
+    authors = authors_of(wanted, registry.log.entries(wanted.name)) if registry.params.four_eyes else set()
+    if any(same_person(name, author) for author in authors):
         raise VerdictError(f"'{name}' trained {wanted.title}: somebody else must review it (registry.four_eyes).")
     statement = describe(registry, wanted, decision, name, note)
     entry = registry.log.append(review_draft(private, statement), expected_sequence=statement.sequence)
-    with outage("showing the review; it is recorded"):
+    with shown("review"):
         client().set_model_version_tag(wanted.name, str(wanted.version), REVIEW_TAG, f"{decision.value} by {name}")
     print(
         f"decision {entry.sequence}: '{name}' says {decision.value} to {wanted.title}, "

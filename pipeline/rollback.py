@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from pipeline.aliases import reconcile
 from pipeline.certify import Reasons, certify
 from pipeline.command import run
-from pipeline.decisions.entry import Entry, Kind
+from pipeline.decisions.entry import CERTIFIED, Entry, Kind
 from pipeline.decisions.states import champion, returnable
 from pipeline.errors import UserError, VerdictError
 from pipeline.model_versions import fetch, find_version
@@ -38,6 +39,7 @@ def main(
     configure()
     known = registry.log.entries()
     mine = [entry for entry in known if entry.model_name == name]
+    refuse_repetition(name, mine)
     back = returnable(mine, across_contracts=across_contracts)
     wanted = find_version(name, str(back.version))
     files = fetch(wanted)
@@ -56,6 +58,25 @@ def main(
     certificate = certify(registry, wanted, files, reasons, known)
     print(f"ALARM: version {now} was rolled back by decision {certificate.sequence}: {note.strip()}")
     print(f"{wanted.title} is champion again; check: segloop verify {wanted.version}")
+    print(f"`segloop dossier {now}` shows the alarm in red")
+
+
+def refuse_repetition(name: str, entries: list[Entry]) -> None:
+    """Refuses a rollback while MLflow does not show the last one: it is more likely repeated than meant twice.
+
+    Raises:
+        UserError: It does not.
+        OutageError: MLflow is away.
+    """
+    last = next((entry for entry in reversed(entries) if entry.kind in CERTIFIED), None)
+    if last is None or last.kind != Kind.ROLLBACK:
+        return
+    if not any(change.what == "alias champion" for change in reconcile(name, entries, dry_run=True)):
+        return
+    raise UserError(
+        f"Decision {last.sequence} has rolled back to version {last.version} already, and MLflow does not show it yet: "
+        "run `segloop registry reconcile`. Then roll back once more only if one version further back is meant."
+    )
 
 
 def _reviewer(entry: Entry) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ ARTIFACTS = "mlartifacts"  # where a database without a server keeps its files, 
 METRICS_PER_BATCH = 1000  # the server's own limit
 ANSWER_TIMEOUT_S = 3
 WEB = ("http", "https")
+BAD_REQUEST, TIMED_OUT, TOO_MANY, SERVER_FAULT = 400, 408, 429, 500
+NO_RIGHTS = (401, 403)
+AGAIN = "Start it or set MLFLOW_TRACKING_URI, then run the command again: nothing is lost, it completes."
+RIGHTS = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD name the account; its rights are MLflow's to give."
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 # Defaults for the client; what the user exports wins. MLflow's own would hang for four minutes without a server.
@@ -173,11 +178,12 @@ def metric_key(name: str) -> str:
 
 
 @contextmanager
-def outage(doing: str) -> Iterator[None]:
+def outage(doing: str, *, remedy: str = AGAIN) -> Iterator[None]:
     """Turns a store that is away, and what MLflow refuses, into errors that a person can act on.
 
     Args:
         doing: What was going on, for the message.
+        remedy: What to do about a store that is away, in sentences.
 
     Raises:
         OutageError: The store, or the storage of its files, does not answer or fails.
@@ -188,9 +194,29 @@ def outage(doing: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        raise _told(error, doing) from None
+        raise _told(error, doing, remedy) from None
     except _away() as error:
-        raise damage(_uri(), error) or OutageError(_away_text(f"failed while {doing}: {error}")) from None
+        if _refused(error):
+            raise UserError(without_secrets(f"MLflow at {_uri()} refused while {doing}: {error}. {RIGHTS}")) from None
+        raise damage(_uri(), error) or OutageError(_away_text(f"failed while {doing}: {error}", remedy)) from None
+
+
+@contextmanager
+def shown(what: str) -> Iterator[None]:
+    """Shows in MLflow what the decision log holds already: what MLflow refuses is a warning, since nothing is lost.
+
+    Args:
+        what: `verdict` or `review`, for the message.
+
+    Raises:
+        OutageError: The store is away.
+    """
+    again = f"The {what} is recorded and holds; once MLflow is back, `segloop registry reconcile` shows the state."
+    try:
+        with outage(f"showing the {what}", remedy=again):
+            yield
+    except UserError as error:
+        print(f"warning: the {what} is recorded, but MLflow does not show it: {error}", file=sys.stderr)
 
 
 def ui_command(uri: str) -> str:
@@ -277,16 +303,20 @@ def _knock(uri: str) -> None:
         raise damage(uri, error) or OutageError(_away_text(f"does not answer: {error}")) from None
 
 
-def _told(error: "MlflowException", doing: str) -> SegloopError:
+def _told(error: "MlflowException", doing: str, remedy: str) -> SegloopError:
     status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
-    too_many, server_fault = 429, 500
     if damaged := damage(_uri(), error.message):
         return damaged
-    if status >= server_fault or status == too_many:
-        return OutageError(_away_text(f"failed while {doing}: {error.message}"))
-    uri = _uri()
-    text = f"MLflow at {uri} refused while {doing}: {error.message} ({error.error_code})"
-    return UserError(without_secrets(text))
+    if status >= SERVER_FAULT or status == TOO_MANY:
+        return OutageError(_away_text(f"failed while {doing}: {error.message}", remedy))
+    text = f"MLflow at {_uri()} refused while {doing}: {error.message} ({error.error_code})"
+    return UserError(without_secrets(f"{text}. {RIGHTS}" if status in NO_RIGHTS else text))
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the store of files answered, and said no; MLflow lets the bare error of the web through."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return isinstance(status, int) and BAD_REQUEST <= status < SERVER_FAULT and status not in {TIMED_OUT, TOO_MANY}
 
 
 def _away() -> tuple[type[Exception], ...]:
@@ -297,7 +327,5 @@ def _away() -> tuple[type[Exception], ...]:
     return (OSError, SQLAlchemyError, Boto3Error, BotoCoreError, ClientError)
 
 
-def _away_text(what: str) -> str:
-    uri = _uri()
-    remedy = "Start it or set MLFLOW_TRACKING_URI, then run the command again: nothing is lost, it completes."
-    return without_secrets(f"MLflow at {uri} {what}. {remedy}")
+def _away_text(what: str, remedy: str = AGAIN) -> str:
+    return without_secrets(f"MLflow at {_uri()} {what}. {remedy}")

@@ -1,6 +1,7 @@
 """Action: checks a version's certificate against the bytes that would be loaded."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +10,15 @@ import typer
 from pipeline.aliases import CERTIFICATE_TAG, certificate_of
 from pipeline.command import run
 from pipeline.decisions.certificate import Certificate, check, parse_certificate
+from pipeline.decisions.states import champion
 from pipeline.errors import UserError, VerdictError
-from pipeline.model_versions import Registered, fetch, find_version
+from pipeline.model_versions import Registered, all_versions, fetch, find_version
 from pipeline.outputs import short
 from pipeline.params import read_section
 from pipeline.promote import As
 from pipeline.register import RegisterParams
 from pipeline.registry_access import Registry, RegistryParams, open_registry
-from pipeline.tracking import configure
+from pipeline.tracking import configure, outage
 
 
 def main(
@@ -38,19 +40,38 @@ def main(
         raise UserError(f"There is no promoter's public key in {registry.params.promoter}: `segloop registry init`.")
     configure()
     wanted = find_version(read_section(RegisterParams, "register", params).model_name, version)
+    refuse_unshown(registry, wanted.name)
     found = read_certificate(certificate) if certificate else certificate_in_mlflow(wanted)
-    files = fetch(wanted)
+    with tempfile.TemporaryDirectory() as fresh:  # a copy from before would hide what lies in MLflow now
+        digest = fetch(wanted, Path(fresh)).model_digest
     check(
         found,
         public_keys=keys,
         model_name=wanted.name,
-        model_bytes_digest=files.model_digest,
+        model_bytes_digest=digest,
         scope=scope.value,
         last_sequence=last_certified(registry, wanted.name, scope),
         version=wanted.version,
     )
     who = "an override without approval" if found.override else f"approved by {found.reviewer}"
-    print(f"{wanted.title} may serve as {found.scope}: {who}, decision {found.sequence}, {short(files.model_digest)}")
+    print(f"{wanted.title} may serve as {found.scope}: {who}, decision {found.sequence}, {short(digest)}")
+
+
+def refuse_unshown(registry: Registry, name: str) -> None:
+    """Refuses to judge by MLflow's tags while they are behind the log.
+
+    Raises:
+        VerdictError: The version that serves does not show its certificate there.
+        OutageError: MLflow is away.
+    """
+    number = champion(registry.log.entries(name))
+    with outage("reading the certificates"):
+        serving = [each for each in all_versions(name) if each.version == number]
+    if serving and CERTIFICATE_TAG not in serving[0].tags:
+        raise VerdictError(
+            f"Version {number} is the champion by the decision log, and MLflow does not show its certificate yet: "
+            "run `segloop registry reconcile`."
+        )
 
 
 def certificate_in_mlflow(version: Registered) -> Certificate:

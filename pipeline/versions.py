@@ -12,6 +12,7 @@ from pipeline.aliases import reconcile
 from pipeline.command import run
 from pipeline.decisions.entry import Entry
 from pipeline.decisions.states import NEXT, state_of
+from pipeline.errors import OutageError
 from pipeline.model_versions import Registered, all_versions
 from pipeline.outputs import short
 from pipeline.params import read_section
@@ -28,15 +29,21 @@ def main(
 ) -> None:
     """Print the versions of the model, and where each one stands.
 
+    With MLflow away, the decisions alone: they are what holds.
+
     Example: segloop versions --log
     """
     name = read_section(RegisterParams, "register", params).model_name
     registry = open_registry(read_section(RegistryParams, "registry", params))
     entries = registry.log.entries(name)
-    configure()
-    with outage("reading the versions"):
-        versions = all_versions(name)
     console = Console(highlight=False)
+    try:
+        configure()
+        with outage("reading the versions"):
+            versions = all_versions(name)
+    except OutageError:
+        console.print(decisions(entries))  # what holds is in the log, MLflow or not
+        raise
     console.print(table(versions, entries))
     if log:
         console.print(decisions(entries))
@@ -55,7 +62,7 @@ def table(versions: Sequence[Registered], entries: Sequence[Entry]) -> Table:
         version = there.get(number)
         digest = version.tags.get(MODEL_TAG, "") if version else mine[-1].model_digest
         result.add_row(
-            str(number) if version else f"{number} (not in MLflow)",
+            str(number) if version else f"{number} (not in MLflow, or not for this account)",
             state.value,
             ", ".join(version.aliases) if version else "",
             short(digest),

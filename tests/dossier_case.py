@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pandas as pd
 from onnx import helper
-from stage_outputs import SELF_TEST, TAXONOMY, graph
+from stage_outputs import PROMISES, TAXONOMY, graph, taught
 
 from pipeline.dossiers.inputs import DossierInputs, DossierParams, LogEntry, RunFacts, Side
 from pipeline.evaluate import open_holdout
@@ -33,12 +33,19 @@ LIMITS = Limits(max_bytes=10**6, max_pixels=10**6)
 PARAMS = DossierParams(
     changed_images=2, worst_images=2, picture_px=64, picture_quality=60, max_bytes=5_000_000, threads=1
 )
-OVERRIDE = LogEntry("2026-01-02T03:04:05+00:00", "promotion", "cem", "the <b>fleet</b> waits", override=True)
+OVERRIDE = LogEntry(
+    "2026-01-02T03:04:05+00:00", "promotion as champion", "cem", "the <b>fleet</b> waits", alarm="Override: no gate."
+)
 
 
-def write_case(root: Path) -> DossierInputs:
-    """Writes a dataset, a holdout and the artifacts of two versions: the candidate sees green more often."""
-    items = _items()
+def write_case(root: Path, prefix: str = "item") -> DossierInputs:
+    """Writes a dataset, a holdout and the artifacts of two versions: the candidate sees green more often.
+
+    Args:
+        root: A folder.
+        prefix: What the items' names begin with.
+    """
+    items = _items(prefix)
     write_batch(root / "dataset", "first", items, ["camera"])
     holdout = _listed(items)
     candidate, champion = (root / name for name in ("candidate", "champion"))
@@ -46,7 +53,7 @@ def write_case(root: Path) -> DossierInputs:
         write_json(folder / "holdout.json", holdout)
         _write_version(folder, root / "dataset", bias)
     return DossierInputs(
-        verdict=verdict(candidate, champion, str(holdout["digest"])),
+        verdict=verdict(candidate, champion, str(holdout["digest"]), f"{prefix}-00"),
         candidate=Side(candidate, run=RunFacts(author="ada", params={"train": {"seed": 2}})),
         champion=Side(champion, run=RunFacts(author="ben", params={"train": {"seed": 1}}), intervals={"miou": (0, 1)}),
         dataset=root / "dataset",
@@ -56,7 +63,7 @@ def write_case(root: Path) -> DossierInputs:
     )
 
 
-def verdict(candidate: Path, champion: Path | None, holdout_digest: str) -> Verdict:
+def verdict(candidate: Path, champion: Path | None, holdout_digest: str, doubted: str = "item-00") -> Verdict:
     """A verdict that blocks by the critical class, with one decision of every kind."""
     decisions = [
         decision("miou", Outcome.PASS),
@@ -80,7 +87,7 @@ def verdict(candidate: Path, champion: Path | None, holdout_digest: str) -> Verd
         acknowledged=[],
         decisions=decisions,
         resampled=Resampled(kind="groups", units=6, replicates=2000, holds_for="The intervals hold for such scenes."),
-        label_noise=LabelNoise(doubts=[Doubt(item_id="item-00", pixels=9, share=0.01)], passed_without=False),
+        label_noise=LabelNoise(doubts=[Doubt(item_id=doubted, pixels=9, share=0.01)], passed_without=False),
         machine={"cores": 2},
         decided_at="2026-01-02T03:00:00+00:00",
     )
@@ -128,7 +135,7 @@ def decision(
     )
 
 
-def _items() -> list[Item]:
+def _items(prefix: str) -> list[Item]:
     """Twelve noisy images of two coloured boxes on a ground, in six groups."""
     rng = np.random.default_rng(0)
     items = []
@@ -138,7 +145,7 @@ def _items() -> list[Item]:
             y, x = rng.integers(0, 30), rng.integers(0, 44)
             mask[y : y + 14, x : x + 18] = label
         image = (COLOURS[mask] + rng.normal(0, 30 + 4 * number, (48, 64, 3))).clip(0, 255).astype(np.uint8)
-        pixels, labels, name = encode_image(image), encode_mask(mask), f"item-{number:02d}"
+        pixels, labels, name = encode_image(image), encode_mask(mask), f"{prefix}-{number:02d}"
         camera = {"camera": "front" if number % 2 else "rear"}
         digests = sha256_bytes(pixels), sha256_bytes(labels)
         items.append(Item(name, pixels, labels, name, name, f"g{number // 2}", *digests, "test", slices=camera))
@@ -168,12 +175,26 @@ def _write_version(folder: Path, dataset: Path, bias: float) -> None:
     onnx.save(_biased(bias), export / "model.onnx")
     digest = sha256_file(export / "model.onnx")
     facts = {"digest": digest, "class_names": NAMES, "precision": "fp32", "tile_px": 64, "overlap_px": 8, "bytes": 900}
-    write_json(export / "export.json", {**facts, **SELF_TEST, "temperature": 1.0 + bias})
+    write_json(export / "export.json", {**facts, **PROMISES, "temperature": 1.0 + bias})
     (folder / "taxonomy.yaml").write_text(TAXONOMY)
     training = {"digest": digest_json(bias), "device": "cpu", "seconds": 3661.0, "epochs_run": 3, "best_epoch": 2}
     write_json(folder / "training.json", training)
+    _write_origins(folder, since_champion=bias > 0)
     (folder / "evaluation").mkdir()
     _rows(folder, dataset).to_parquet(folder / "evaluation" / "confusions.parquet")
+
+
+def _write_origins(folder: Path, *, since_champion: bool) -> None:
+    """Writes what taught a version; since the champion an image was added, a mask drawn anew, energy counted."""
+    rows, energy = taught(4), {}
+    if since_champion:
+        rows.loc[0, "mask_sha256"] = "drawn anew"
+        rows = pd.concat([rows, taught(1).assign(item_id="new", split="train")])
+        energy = {"system/energy_j": 1.8e6, "system/gpu_energy_j": 0.9e6}
+    rows.to_parquet(folder / "items.parquet", index=False)
+    write_json(folder / "tiles.json", {"class_px": [60, 20, 20] if since_champion else [50, 10, 40]})
+    epochs = [{"epoch": n, "time": 1.7e9 + 60 * n, "seconds": 60.0, **energy} for n in range(3)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in epochs))
 
 
 def _biased(bias: float) -> onnx.ModelProto:

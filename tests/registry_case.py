@@ -1,5 +1,6 @@
 """A workspace with two registered versions, ready to be judged: version 2 sees green more often than version 1."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -29,11 +30,14 @@ GATE = {
 def write_workspace(root: Path, **gate: object) -> None:
     """Writes params, dataset, holdout and an MLflow store with both versions, made by `ada`.
 
+    The store is the server that MLFLOW_TRACKING_URI names, else a database in the workspace.
+
     Args:
         root: An empty folder, the working folder of the test.
         gate: Changes of the section `gate`.
     """
-    write_store(root)
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        write_store(root)
     case = write_case(root / "case")
     (root / "data").mkdir()
     (root / "data/taxonomy.yaml").write_text(TAXONOMY)

@@ -25,7 +25,7 @@ class Grant(BaseModel):
         model_name: The registered model.
         version: Its version.
         model_digest: SHA-256 of the graph's bytes.
-        gate_digest: Digest of the verdict it rests on; empty where an override needed none.
+        gate_digest: Digest of the verdict it rests on, or goes over.
         scope: What it may serve as.
         sequence: Number of the decision in the log; whatever serves never takes a lower one again.
         reviewer: Who approved; empty where an override needed nobody.

@@ -3,7 +3,7 @@
 Every function takes the entries of one model, by sequence number, from a log that stood up to its audit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -117,7 +117,7 @@ def promotable(
     gate_digest: str | None,
     model_digest: str,
     reviewers: Mapping[str, Reviewer],
-    four_eyes_author: str | None,
+    four_eyes_authors: Collection[str] | None,
 ) -> Approval:
     """Finds what a promotion rests on, or says why there is nothing.
 
@@ -127,7 +127,8 @@ def promotable(
         gate_digest: Digest of the verdict that holds for today's champion, holdout and settings; None when none does.
         model_digest: SHA-256 of the graph's bytes as they are now.
         reviewers: The allow-list.
-        four_eyes_author: Who trained the version and so may not approve it; None where that is allowed.
+        four_eyes_authors: Who trained the version, by all that is known, and so may not approve it; None where that is
+            allowed.
 
     Raises:
         UserError: A step is missing, or it is the champion already.
@@ -137,8 +138,8 @@ def promotable(
     gate = _gate(entries, version, gate_digest, model_digest)
     entry, review = _latest_review(entries, version, reviewers)
     _check_review(review, gate)
-    if four_eyes_author is not None:
-        _check_four_eyes(review, four_eyes_author)
+    if four_eyes_authors is not None:
+        _check_four_eyes(review, four_eyes_authors)
     return Approval(
         reviewer=review.reviewer,
         note=review.note,
@@ -209,6 +210,11 @@ def _gate(entries: Sequence[Entry], version: int, gate_digest: str | None, model
         raise VerdictError(
             f"Version {version} did not pass its gate (decision {gate.sequence}): it cannot be promoted."
         )
+    if verdict.get("alone") is True:
+        raise VerdictError(
+            f"Version {version} was judged alone, not against the champion (decision {gate.sequence}): only "
+            "`segloop promote --force --note TEXT` promotes it."
+        )
     then, now = _subject(verdict, "champion").get("version"), champion(entries)
     if then != now:
         raise VerdictError(
@@ -245,13 +251,13 @@ def _check_review(review: Review, gate: Entry) -> None:
             raise VerdictError(f"'{review.reviewer}' approved another {what} ({signed}, not {wanted}). {again}")
 
 
-def _check_four_eyes(review: Review, author: str) -> None:
-    if not author.strip():
+def _check_four_eyes(review: Review, authors: Collection[str]) -> None:
+    if not any(author.strip() for author in authors):
         raise VerdictError(
             f"Nobody knows who trained version {review.version}, so four eyes cannot be shown. Train it in a run that "
             "names its author."
         )
-    if same_person(review.reviewer, author):
+    if any(same_person(review.reviewer, author) for author in authors):
         raise VerdictError(f"'{review.reviewer}' trained version {review.version}: somebody else must review it.")
 
 

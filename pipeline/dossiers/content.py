@@ -6,8 +6,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from pipeline.dossiers.charts import Who, reliability_plot
+from pipeline.dossiers.costs import Cost, cost
 from pipeline.dossiers.decisions import DecisionRow, decision_rows
-from pipeline.dossiers.history import Changes, Fact, changes, cost, lineage
+from pipeline.dossiers.facts import Fact
+from pipeline.dossiers.history import Changes, changes, lineage
 from pipeline.dossiers.inputs import DossierInputs, LogEntry
 from pipeline.dossiers.matrices import Matrix, confusion_table, difference_table, shares, shown_classes
 from pipeline.dossiers.score_rows import ScoreRow, class_rows, mean_row, slice_rows
@@ -18,6 +20,7 @@ from pipeline.gating.verdict import Outcome, Verdict
 from pipeline.scores import calibration_error, number, reliability
 
 MOST_NAMED = 4
+ALONE = "judged alone, not against the champion: only an override promotes on this"
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Dossier:
         passed: The gate's verdict.
         sentence: The verdict in a sentence.
         reason: Why it is blocked: the first decision that blocks; empty where it passed.
-        overrides: Entries of the log that went over the gate.
-        log: All entries of the log about the version.
+        alarms: Entries of the log that no reader may overlook.
+        log: All entries of the log that concern the version.
         notes: What to bear in mind.
         cards: Figures at the top.
         open_rows: Decisions that did not pass, blocking ones first.
@@ -70,7 +73,7 @@ class Dossier:
         calibration: Of both.
         changes: Since the champion; None at a first promotion.
         lineage: Where both come from.
-        cost: What both cost.
+        cost: What both trainings took.
         compared: Whether there is a champion.
         decided_at: When the gate decided.
     """
@@ -80,7 +83,7 @@ class Dossier:
     passed: bool
     sentence: str
     reason: str
-    overrides: list[LogEntry]
+    alarms: list[LogEntry]
     log: list[LogEntry]
     notes: list[str]
     cards: list[Card]
@@ -95,7 +98,7 @@ class Dossier:
     calibration: Calibration
     changes: Changes | None
     lineage: list[Fact]
-    cost: list[Fact]
+    cost: Cost
     compared: bool
     decided_at: str
 
@@ -119,11 +122,13 @@ def assemble(inputs: DossierInputs, holdout: Holdout, candidate: Evidence, champ
         title=candidate.title,
         against=f"compared with champion version {champion.subject.version}"
         if champion
+        else ALONE
+        if verdict.alone
         else "a first promotion: there is no champion",
         passed=verdict.passed,
         sentence=_sentence(verdict),
         reason=blocking[0].why if blocking else "",
-        overrides=[entry for entry in inputs.log if entry.override],
+        alarms=[entry for entry in inputs.log if entry.alarm],
         log=list(inputs.log),
         notes=notes(verdict, holdout, candidate, champion),
         cards=[*(_score_card(row) for row in (mean, *classes) if row is mean or row.critical), *_figure_cards(verdict)],

@@ -43,9 +43,6 @@ class RunFacts:
         dataset_digest: Of the dataset, as the run names it.
         author: Who ran it.
         params: Settings, nested or flat.
-        train_px: Pixels of the training tiles by class.
-        epochs: The lines of metrics.jsonl.
-        energy_kwh: Energy of the training.
     """
 
     commit: str | None = None
@@ -53,9 +50,6 @@ class RunFacts:
     dataset_digest: str | None = None
     author: str | None = None
     params: Mapping[str, Any] | None = None
-    train_px: Sequence[int] | None = None
-    epochs: Sequence[Mapping[str, Any]] | None = None
-    energy_kwh: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,8 @@ class Side:
     """One of the two models.
 
     Attributes:
-        artifacts: Its evidence: `export/`, `evaluation/`, `taxonomy.yaml`, `holdout.json`, `training.json`.
+        artifacts: Its evidence: `export/`, `evaluation/`, `taxonomy.yaml`, `training.json`; where they are kept also
+            `holdout.json`, `items.parquet`, `tiles.json`, `metrics.jsonl`.
         rows: Its counts on the verdict's holdout, where they are not those of `evaluation/`.
         run: Of the run that made it.
         intervals: Two-sided 95% intervals by service level (`iou/CLASS`, `miou`, `slice/COLUMN=VALUE/miou`), where
@@ -78,21 +73,21 @@ class Side:
 
 @dataclass(frozen=True)
 class LogEntry:
-    """An entry of the decision log about this version.
+    """An entry of the decision log that concerns this version.
 
     Attributes:
         at: ISO 8601.
-        kind: `gate`, `review`, `promotion` and so on.
+        what: Was decided, in words.
         actor: Who.
         note: Why.
-        override: Whether it went over the gate's verdict.
+        alarm: A sentence that stands in red at the top of the page; empty for what follows the rules.
     """
 
     at: str
-    kind: str
+    what: str
     actor: str
     note: str
-    override: bool = False
+    alarm: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ class DossierInputs:
         limits: What is refused before it is decoded.
         params: Section `dossier`.
         repository: The git repository that has the commits; None without one.
-        log: Entries of the decision log about this version, oldest first.
+        log: Entries of the decision log that concern this version, oldest first.
     """
 
     verdict: Verdict

@@ -14,6 +14,8 @@ from pipeline.errors import UserError
 from pipeline.evaluate import Holdout, open_holdout
 from pipeline.files import read_json, read_table, sha256_file
 from pipeline.gating.verdict import Subject, Verdict
+from pipeline.model_versions import VersionFiles
+from pipeline.origins import Origins
 from pipeline.scores import confusions
 from pipeline.taxonomy import Taxonomy, load_taxonomy
 
@@ -41,6 +43,11 @@ class Evidence:
     trained: dict[str, Any]
     holdout: dict[str, Any] | None
     taxonomy: Taxonomy
+
+    @cached_property
+    def origins(self) -> Origins:
+        """What it was made from, as far as it keeps that."""
+        return Origins(VersionFiles(self.side.artifacts, self.subject.model_digest))
 
     @cached_property
     def each(self) -> npt.NDArray[np.int64]:

@@ -79,6 +79,16 @@ def moment(iso: str) -> str:
         return iso
 
 
+def moment_of(timestamp: float) -> str:
+    """A time given in seconds since 1970, in UTC to the minute."""
+    return moment(datetime.fromtimestamp(timestamp, UTC).isoformat())
+
+
+def at_commit(commit: str | None, *, dirty: bool) -> str:
+    """A commit, and whether files differed from it."""
+    return f"{commit or UNKNOWN} with changes" if dirty else commit or UNKNOWN
+
+
 def counted(number: int, what: str) -> str:
     """A number of things."""
     return f"{number:,} {what}" + ("" if number == 1 else "s")

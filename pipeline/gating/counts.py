@@ -109,6 +109,8 @@ def _check(rows: pd.DataFrame, num_classes: int, slices: Sequence[str]) -> None:
     missing = sorted(columns - set(rows.columns))
     if missing or rows.empty:
         raise UserError(f"The evaluation has {len(rows)} images and lacks the columns {missing}: evaluate anew.")
+    if any(np.min(each) < 0 for column in ("confusion", "bin_px") for each in rows[column]):
+        raise UserError("The evaluation holds negative counts, which no images give: it is damaged. Evaluate anew.")
     twice = rows["item_id"][rows["item_id"].duplicated()].tolist()
     if twice:
         raise UserError(f"The evaluation counts {len(twice)} images twice, such as {twice[:SHOWN]}: evaluate anew.")

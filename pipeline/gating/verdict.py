@@ -142,7 +142,8 @@ class Verdict(_Record):
         schema_version: Of this record.
         passed: Whether no decision blocks.
         candidate: The version judged.
-        champion: The version compared with; None at a first promotion.
+        champion: The version compared with; None at a first promotion, and where it was judged alone.
+        alone: Though there is a champion, it was not compared with; only an override promotes on such a verdict.
         holdout_digest: The holdout that both were measured on.
         settings_digest: Of the section `gate` that judged.
         class_names: By id.
@@ -159,6 +160,7 @@ class Verdict(_Record):
     passed: bool
     candidate: Subject
     champion: Subject | None
+    alone: bool = False
     holdout_digest: str
     settings_digest: str
     class_names: list[str]

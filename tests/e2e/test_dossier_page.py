@@ -190,6 +190,18 @@ def test_dark_mode_is_dark(opened: Callable[..., "Page"]) -> None:
     assert opened(color_scheme="dark").evaluate(paper) != "rgb(255, 255, 255)"
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_override_is_red_and_in_sight(opened: Callable[..., "Page"], scheme: str) -> None:
+    """Before anything is scrolled, in either theme, the override stands on red across the page."""
+    banner = opened(color_scheme=scheme).locator(".alarm")
+    red, green, blue = banner.evaluate("(each) => getComputedStyle(each).backgroundColor.match(/\\d+/g).map(Number)")
+    assert red > 3 * max(green, blue)
+    box = banner.bounding_box()
+    assert box is not None
+    assert box["y"] < 100
+    assert box["width"] > 1000
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 def test_nothing_scrolls_sideways(opened: Callable[..., "Page"], width: int) -> None:
     """The page is as wide as the window; what is wider scrolls within itself."""

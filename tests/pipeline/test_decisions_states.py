@@ -193,7 +193,7 @@ def ask(history: History, version: int = 1, **options: Any) -> Any:
         "gate_digest": gates[-1].gate_digest if gates else None,
         "model_digest": model_digest(version),
         "reviewers": REVIEWERS,
-        "four_eyes_author": "carol",
+        "four_eyes_authors": {"carol"},
     }
     return promotable(history.entries, version, **{**given, **options})
 
@@ -372,17 +372,17 @@ def test_a_damaged_payload_is_refused(payload: str) -> None:
 @pytest.mark.parametrize("author", ["alice", "Alice", " alice "])
 def test_the_author_does_not_approve_their_own_version(author: str) -> None:
     """Four eyes, however the name is written."""
-    refused(at(State.APPROVED), VerdictError, "'alice' trained version 1", four_eyes_author=author)
+    refused(at(State.APPROVED), VerdictError, "'alice' trained version 1", four_eyes_authors={"carol", author})
 
 
 def test_four_eyes_need_a_known_author() -> None:
     """Who is unknown might be the reviewer."""
-    refused(at(State.APPROVED), VerdictError, "Nobody knows who trained", four_eyes_author="")
+    refused(at(State.APPROVED), VerdictError, "Nobody knows who trained", four_eyes_authors={""})
 
 
 def test_without_four_eyes_the_author_may_approve() -> None:
     """It is a setting."""
-    assert ask(at(State.APPROVED), four_eyes_author=None).reviewer == "alice"
+    assert ask(at(State.APPROVED), four_eyes_authors=None).reviewer == "alice"
 
 
 def test_a_version_that_was_rolled_back_needs_gate_and_review_anew() -> None:

@@ -1,14 +1,17 @@
 """What a dossier says, before it is a page."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from dossier_case import write_case
 
 from pipeline.dossiers import wording
 from pipeline.dossiers.content import Dossier, assemble
-from pipeline.dossiers.inputs import DossierInputs, RunFacts
+from pipeline.dossiers.costs import ENERGY, OF_GPUS, energy
+from pipeline.dossiers.inputs import DossierInputs
 from pipeline.dossiers.sides import open_listed, open_sides
+from pipeline.errors import UserError
 from training.metrics import iou
 
 
@@ -49,16 +52,6 @@ def test_slices_are_ordered_by_what_got_worse(case: DossierInputs) -> None:
     assert changes == sorted(changes)
 
 
-def test_cost_adds_up_the_epochs(case: DossierInputs) -> None:
-    """The wall time is the sum of the epochs' seconds, or what the training says of itself; energy is unknown."""
-    epochs = [{"seconds": 3600.0}, {"seconds": 61.4}, {"epoch": 2}]
-    run = RunFacts(epochs=epochs)
-    measured = told(dataclasses.replace(case, candidate=dataclasses.replace(case.candidate, run=run)))
-    time, *_ = measured.cost
-    assert (time.candidate, time.champion) == ("1:01:01", "1:01:01")
-    assert next(fact for fact in measured.cost if fact.name == "energy").candidate == "unknown"
-
-
 def test_lineage_marks_what_differs(case: DossierInputs) -> None:
     """Each digest stands beside the champion's; what is unknown on a side does not differ."""
     facts = {fact.name: fact for fact in told(case).lineage}
@@ -73,9 +66,7 @@ def test_changes_tell_settings_and_shares(case: DossierInputs) -> None:
     changes = told(case).changes
     assert changes is not None
     assert {row.name for row in changes.settings} == {"train.seed", "export.temperature"}
-    assert changes.items is not None
-    assert not changes.items.added
-    assert {row.change for row in changes.shares[0].rows} == {"0.00"}
+    assert {row.change for row in changes.data.shares[1].rows} == {"0.00"}
 
 
 def test_images_that_could_not_be_measured_are_told(case: DossierInputs) -> None:
@@ -110,3 +101,77 @@ def test_zero_has_no_sign_and_minus_is_a_minus() -> None:
         "\N{MINUS SIGN}0.010",
         "",
     ]
+
+
+def test_what_taught_both_is_compared(case: DossierInputs) -> None:
+    """Training, validation and holdout each tell what was added, removed and drawn anew since the champion."""
+    changes = told(case).changes
+    assert changes is not None
+    training, validation, holdout = (split.items for split in changes.data.splits)
+    assert (training.before, training.after) == (3, 4)
+    assert (training.added, training.removed, training.relabelled) == (["new"], [], ["t0"])
+    assert (validation.before, validation.after, validation.relabelled) == (1, 1, [])
+    assert (holdout.before, holdout.after, holdout.added) == (12, 12, [])
+    assert changes.data.notes == []
+
+
+def test_the_shares_of_the_training_tiles_are_compared(case: DossierInputs) -> None:
+    """Each class's share of the pixels that taught, then and now."""
+    changes = told(case).changes
+    assert changes is not None
+    tiles = changes.data.shares[0]
+    assert tiles.title == "Training tiles"
+    assert [(row.before, row.after, row.change) for row in tiles.rows] == [
+        ("50.00%", "60.00%", "+10.00"),
+        ("10.00%", "20.00%", "+10.00"),
+        ("40.00%", "20.00%", "\N{MINUS SIGN}20.00"),
+    ]
+
+
+def test_what_an_older_version_does_not_keep_is_said(tmp_path: Path) -> None:
+    """Without the lists of the champion nothing is compared, and a sentence says why."""
+    case = write_case(tmp_path)
+    for name in ("items.parquet", "tiles.json", "metrics.jsonl", "holdout.json"):
+        (tmp_path / "champion" / name).unlink()
+    dossier = told(case)
+    assert dossier.changes is not None
+    assert dossier.changes.data.splits == []
+    assert [shares.title for shares in dossier.changes.data.shares] == ["Holdout at registration"]
+    said = "the images that taught it, the class counts of its training tiles, the list of its holdout"
+    assert dossier.changes.data.notes == [f"Not compared, since version 1 does not keep it: {said}."]
+    assert {fact.name: fact.champion for fact in dossier.cost.facts}["trained"] == "unknown"
+
+
+def test_cost_tells_time_and_energy(case: DossierInputs) -> None:
+    """What the trainings took is what they recorded; energy is added up and says what it covers."""
+    cost = told(case).cost
+    facts = {fact.name: (fact.candidate, fact.champion) for fact in cost.facts}
+    assert facts["wall time of its epochs"] == ("1:01:01", "1:01:01")
+    assert facts["epochs"] == ("3, the best is number 3", "3, the best is number 3")
+    assert facts["trained"][0] == "2023-11-14 22:12 UTC to 2023-11-14 22:15 UTC"
+    assert facts["energy"] == ("1.5 kWh, of which GPUs 0.75 kWh", "unknown")
+    assert "whatever else ran on them is in it" in cost.about
+    assert "could not be read" in cost.about
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words"),
+    [
+        ([{ENERGY: 3.6e6}], "1 kWh, processors only"),
+        ([{ENERGY: 3.6e6, OF_GPUS: 3.6e6}], "1 kWh, GPUs only"),
+        ([{ENERGY: 3.6e6}, {}], "at least 1 kWh (known of 1 of 2 epochs), processors only"),
+        ([{ENERGY: 123.456}], "0.0000343 kWh, processors only"),
+        ([{"seconds": 1.0}], "unknown"),
+    ],
+)
+def test_energy_says_what_it_covers(epochs: list[dict[str, float]], words: str) -> None:
+    """Which counters were there is told by the figures that they left, and epochs without one make it a lower bound."""
+    assert energy(epochs) == words
+
+
+def test_a_damaged_record_of_epochs_is_refused(tmp_path: Path) -> None:
+    """A line that was cut off names its file."""
+    case = write_case(tmp_path)
+    (tmp_path / "candidate" / "metrics.jsonl").write_text('{"epoch": 0')
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged .*: register segmenter version 2 anew"):
+        told(case)

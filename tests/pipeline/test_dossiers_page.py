@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dossier_case import OVERRIDE, rewrite, subject, verdict, write_case
 
-from pipeline.dossiers.inputs import DossierInputs, RunFacts
+from pipeline.dossiers.inputs import DossierInputs, LogEntry, RunFacts
 from pipeline.dossiers.page import build
 from pipeline.errors import UserError
 from pipeline.files import read_json
@@ -82,12 +82,27 @@ def test_the_policy_names_the_very_style_and_script(page: str) -> None:
     assert not re.search(r" on\w+=", page)
 
 
-def test_an_override_is_shown_and_its_note_is_text(case: DossierInputs) -> None:
-    """An override stands at the top in its own style; what people wrote never becomes markup."""
+def test_an_alarm_stands_above_all_and_stays(case: DossierInputs) -> None:
+    """An override stands in red before everything else, also when ordinary decisions have followed it."""
+    later = LogEntry("2026-02-02T03:04:05+00:00", "review: approve", "alice", "fine now")
+    shown = build(dataclasses.replace(case, log=[OVERRIDE, later]))
+    banner = '<p class="alarm"><strong>Override: no gate.</strong> By cem'
+    assert shown.index("<header>") < shown.index(banner) < shown.index("<h1>")
+    assert shown.count('<p class="alarm">') == 1
+    assert "see the warnings</title>" in shown
+
+
+def test_what_a_person_noted_is_text(case: DossierInputs) -> None:
+    """A note in the log never becomes markup, neither at the top nor in the list."""
     shown = build(dataclasses.replace(case, log=[OVERRIDE]))
-    assert shown.index('class="override"') < shown.index('class="sentence"')
-    assert "the &lt;b&gt;fleet&lt;/b&gt; waits" in shown
+    assert shown.count("the &lt;b&gt;fleet&lt;/b&gt; waits") == 2
     assert "<b>fleet" not in shown
+
+
+def test_without_an_alarm_nothing_is_red_at_the_top(page: str) -> None:
+    """A version that kept to the rules has no banner."""
+    assert "alarm" not in text(page)
+    assert 'class="alarm' not in page
 
 
 def test_what_others_wrote_is_text_and_never_markup(case: DossierInputs) -> None:
@@ -97,6 +112,14 @@ def test_what_others_wrote_is_text_and_never_markup(case: DossierInputs) -> None
     page = build(dataclasses.replace(case, candidate=dataclasses.replace(case.candidate, run=run)))
     assert page.count("<script>") == 1
     assert page.count("&gt;&lt;script&gt;alert(1)") >= 5
+
+
+def test_an_items_name_is_text(tmp_path: Path) -> None:
+    """Images that are named like markup are shown by their names, in captions and attributes."""
+    page = build(write_case(tmp_path, prefix='"><script>alert(1)</script>'))
+    assert page.count("<script>") == 1
+    assert "<b>&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;-00</b>" in page
+    assert 'alt="photograph &#34;&gt;&lt;script&gt;' in page
 
 
 def test_a_first_promotion_has_no_champion_in_it(case: DossierInputs) -> None:

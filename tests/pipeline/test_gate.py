@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import registry_case
 import yaml
@@ -102,6 +103,26 @@ def test_a_version_is_measured_on_a_holdout_that_is_new_to_it() -> None:
     assert said.candidate.measured
     assert said.holdout_digest == "f" * 64
     assert max(each.support.images for each in said.decisions) == 10
+
+
+def test_images_left_out_of_the_evidence_are_measured() -> None:
+    """A first version registered with counts of some of the images is judged on all of them."""
+    registry_case.write_workspace(Path.cwd())
+    counts = Path("case/candidate/evaluation/confusions.parquet")
+    pd.read_parquet(counts).iloc[:9].to_parquet(counts)
+    gate.main(str(registry_case.register(Path("case/candidate").resolve())))
+    assert verdict().candidate.measured
+    assert max(each.support.images for each in verdict().decisions) == 12
+
+
+@pytest.mark.parametrize(("file", "content"), [("metrics.json", b"{"), ("confusions.parquet", b"junk")])
+def test_damaged_evidence_is_the_users_matter(file: str, content: bytes) -> None:
+    """Evidence that cannot be read is refused by its name."""
+    registry_case.write_workspace(Path.cwd())
+    (Path("case/candidate/evaluation") / file).write_bytes(content)
+    version = registry_case.register(Path("case/candidate").resolve())
+    with pytest.raises(UserError, match=file):
+        gate.main(str(version))
 
 
 @pytest.mark.parametrize("name", ["export/model.onnx", "evaluation/confusions.parquet"])

@@ -100,3 +100,10 @@ def test_an_empty_evaluation_is_refused(rows: pd.DataFrame) -> None:
     """Nothing measured is no evidence."""
     with pytest.raises(UserError, match="has 0 images"):
         read(rows.iloc[:0])
+
+
+def test_negative_counts_are_refused(rows: pd.DataFrame) -> None:
+    """No image gives them, so they are damage and not evidence."""
+    rows["confusion"] = [-np.ones(CLASSES**2, np.int64)] * len(rows)
+    with pytest.raises(UserError, match="negative counts"):
+        read(rows)

@@ -109,9 +109,12 @@ def test_a_verdict_is_void_once_its_world_has_changed(change: str) -> None:
 
 
 def test_an_override_is_recorded_as_one() -> None:
-    """`--force` needs a note, promotes without gate and approval, and every record says so."""
+    """`--force` needs a note and a verdict of any outcome, needs no approval, and every record says so."""
     with pytest.raises(UserError, match="needs --note"):
         promote.main("1", force=True)
+    with pytest.raises(UserError, match=r"was never judged: run `segloop gate 1` first"):
+        promote.main("1", force=True, note="the fleet stands still")
+    gate.main("1")
     promote.main("1", force=True, note="the fleet stands still")
     certificate = json.loads(registry_case.tags(1)["segloop.certificate"])
     assert (certificate["override"], certificate["reviewer"]) == (True, "")
@@ -156,9 +159,8 @@ def test_a_changed_certificate_or_scope_is_refused() -> None:
 
 
 def test_a_changed_model_file_is_refused() -> None:
-    """A graph that was exchanged after the promotion is noticed when it is loaded."""
+    """A graph that was exchanged after the promotion is noticed, though a copy from before lies here."""
     champion_is("1")
-    shutil.rmtree(".segloop/versions")
     file = registry_case.artifact_file(1, "export/model.onnx")
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(SegloopError, match="not those that were registered"):
@@ -178,6 +180,68 @@ def test_a_promotion_that_mlflow_missed_is_made_up_for() -> None:
     verify.main("1")
 
 
+def test_promoting_the_champion_again_only_makes_mlflow_follow(capsys: pytest.CaptureFixture[str]) -> None:
+    """A promotion that was cut off before the aliases is completed by the same command, without a new decision."""
+    champion_is("1")
+    MlflowClient().delete_registered_model_alias("segmenter", "champion")
+    promote.main("1")
+    assert registry_case.aliases()["champion"] == 1
+    assert "nothing was decided; MLflow did not show it: alias champion" in capsys.readouterr().out
+    verify.main("1")
+
+
+def test_a_rollback_is_not_repeated_by_mistake() -> None:
+    """While MLflow does not show the last rollback, another one is refused; afterwards it may be meant."""
+    for version in ("1", "2", str(registry_case.register(Path("case/champion").resolve()))):
+        champion_is(version)
+    rollback.main("people are missed")
+    MlflowClient().set_registered_model_alias("segmenter", "champion", "3")
+    with pytest.raises(UserError, match="has rolled back to version 2 already"):
+        rollback.main("people are missed")
+    registry.main(registry.Act.RECONCILE)
+    gate.main("3", again=True)
+    MlflowClient().delete_model_version_tag("segmenter", "3", "segloop.gate")
+    rollback.main("2 is no better")
+    assert registry_case.aliases()["champion"] == 1
+
+
+def test_a_version_that_mlflow_lost_holds_nothing_else_up() -> None:
+    """The new champion gets its alias and certificate though the one before it was deleted, which is told."""
+    champion_is("1")
+    approve("2")
+    MlflowClient().delete_model_version("segmenter", "1")
+    with pytest.raises(UserError, match="version 1 is the champion, but MLflow lacks it"):
+        gate.main("2")
+    promote.main("2")
+    verify.main("champion")
+    with pytest.raises(UserError, match=r"has lost version 1 \(previous\)"):
+        registry.main(registry.Act.RECONCILE)
+
+
+def test_a_champion_that_cannot_be_compared_with_is_followed_by_override_only() -> None:
+    """Judged alone, a version is neither called a first promotion nor promoted without `--force`."""
+    champion_is("1")
+    MlflowClient().delete_model_version("segmenter", "1")
+    with pytest.raises(UserError, match="segloop gate 2 --alone"):
+        gate.main("2")
+    gate.main("2", alone=True)
+    review.main("2", Decision.APPROVE, "nothing else is left", "alice")
+    with pytest.raises(VerdictError, match="was judged alone"):
+        promote.main("2")
+    promote.main("2", force=True, note="MLflow lost the champion")
+    verify.main("champion")
+
+
+def test_editing_the_author_after_the_gate_does_not_make_four_eyes() -> None:
+    """The log keeps whom the run named when it was judged."""
+    gate.main("1")
+    reviewer.main(Act.ADD, "ada")
+    run = MlflowClient().get_model_version("segmenter", "1").run_id
+    MlflowClient().set_tag(str(run), "mlflow.user", "eve")
+    with pytest.raises(VerdictError, match="'ada' trained segmenter version 1"):
+        review.main("1", Decision.APPROVE, "fine", "ada")
+
+
 def test_a_tag_opens_a_review_and_decides_nothing() -> None:
     """Who asks for a review in MLflow's pages gets one opened in the log; the version still needs a reviewer."""
     gate.main("1")
@@ -190,7 +254,7 @@ def test_a_tag_opens_a_review_and_decides_nothing() -> None:
 
 
 def test_a_log_that_was_cut_short_is_noticed_and_takes_nothing() -> None:
-    """An entry removed from the end of the database fails the audit, and nothing is promoted on top of it."""
+    """An entry removed from the end of the database fails the audit, and nothing is decided on top of it."""
     champion_is("1")
     with sqlite3.connect("decisions.db") as database:
         database.execute("DELETE FROM decisions WHERE sequence = 3")
@@ -198,7 +262,7 @@ def test_a_log_that_was_cut_short_is_noticed_and_takes_nothing() -> None:
     with pytest.raises(VerdictError, match="faults"):
         audit.main()
     with pytest.raises(VerdictError, match="does not stand up to its audit"):
-        promote.main("2", force=True, note="quick")
+        gate.main("2")
 
 
 def test_a_deleted_champion_is_named() -> None:

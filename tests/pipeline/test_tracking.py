@@ -19,7 +19,7 @@ from mlflow.entities import Metric
 from stage_outputs import EPOCHS, write_outputs, write_store
 
 from pipeline import register, track
-from pipeline.errors import OutageError, UserError
+from pipeline.errors import OutageError, SegloopError, UserError
 from pipeline.outputs import Outputs
 from pipeline.provenance import shareable, without_secrets
 from pipeline.tracking import (
@@ -28,6 +28,7 @@ from pipeline.tracking import (
     find_run,
     log_points,
     metric_key,
+    outage,
     points,
     run_for,
     serve_command,
@@ -265,3 +266,14 @@ def test_commands_are_plain_where_the_environment_is_activated(monkeypatch: pyte
     monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
     assert ui_command("sqlite:///mlflow.db").startswith("mlflow ui")
     assert serve_command("models:/a@candidate").startswith("mlflow models serve")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(403, UserError), (404, UserError), (429, OutageError), (503, OutageError)]
+)
+def test_a_file_store_that_refuses_is_no_outage(status: int, error: type[SegloopError]) -> None:
+    """The bare web error of MLflow's file store is told by its status: no rights are not an absence."""
+    response = requests.Response()
+    response.status_code = status
+    with pytest.raises(error, match="fetching"), outage("fetching"):
+        raise requests.HTTPError("no", response=response)
