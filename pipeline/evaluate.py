@@ -1,7 +1,7 @@
 """Stage `evaluate`: measures the exported graph, that very file, on the full-size images of the holdout."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,6 +71,10 @@ class Holdout:
     dataset: Path
     facts: dict[str, Any]
     index: pd.DataFrame
+
+    def only(self, items: Collection[str]) -> "Holdout":
+        """Some of the images, with the facts of all."""
+        return replace(self, index=self.index[self.index["item_id"].isin(items)])
 
     @property
     def slices(self) -> list[str]:

@@ -12,14 +12,14 @@ from pipeline.dataset import DatasetParams
 from pipeline.decisions.states import JUDGED, State, champion
 from pipeline.errors import UserError, VerdictError
 from pipeline.evaluate import EvaluateParams, open_holdout
-from pipeline.files import digest_json, write_json
+from pipeline.files import write_json
 from pipeline.gate_report import print_verdict
 from pipeline.gating.claims import Classes
 from pipeline.gating.counts import Counts, paired, read_counts
 from pipeline.gating.judge import Figure, Judgement, judge
 from pipeline.gating.slo import GateParams
 from pipeline.gating.verdict import LabelNoise, Subject, Verdict
-from pipeline.holdout_counts import HoldoutCounts, Measuring, holdout_counts
+from pipeline.holdout_counts import HoldoutCounts, Measuring, holdout_counts, judging_digest
 from pipeline.images import Limits
 from pipeline.label_doubts import label_doubts
 from pipeline.latency import latency_p95_ms, machine
@@ -116,7 +116,8 @@ def standing(
     last = registry.verdict(wanted)
     if last is None or registry.state(wanted) not in JUDGED | {State.BLOCKED}:
         return None
-    subjects, digest = [each.subject for each in contenders], digest_json(settings.model_dump())
+    subjects = [each.subject for each in contenders]
+    digest = judging_digest(settings, measuring.taxonomy, measuring.settings)
     same = same_inputs(last, subjects, str(measuring.holdout.facts["digest"]), digest, alone=alone)
     return last if same else None
 
@@ -174,7 +175,7 @@ def decide(contenders: list[Contender], measuring: Measuring, settings: GatePara
         champion=rival.subject if rival else None,
         alone=alone,
         holdout_digest=str(measuring.holdout.facts["digest"]),
-        settings_digest=digest_json(settings.model_dump()),
+        settings_digest=judging_digest(settings, measuring.taxonomy, measuring.settings),
         class_names=list(classes.names),
         critical_classes=sorted(critical),
         acknowledged=measuring.holdout.facts["acknowledged"],

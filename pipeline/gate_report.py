@@ -1,6 +1,7 @@
 """Tells a gate's verdict to a terminal."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.gating.verdict import Decision, Outcome, Verdict
@@ -18,17 +19,17 @@ def print_verdict(verdict: Verdict, *, judged_before: bool = False) -> None:
         console.print(line, markup=False)
     colour = "green" if verdict.passed else "bold red"
     subject = verdict.candidate
-    console.print(f"[{colour}]{subject.name} version {subject.version} {verdict.summary()}[/{colour}]")
+    console.print(f"{subject.name} version {subject.version} {verdict.summary()}", style=colour, markup=False)
 
 
 def table(verdict: Verdict) -> Table:
     """A row for each service level, the blocking ones first."""
-    result = Table("service level", "value", "95% interval", "wanted", "groups", "outcome")
+    result = Table("service level", "value", f"{verdict.resampled.level:.0%} interval", "wanted", "groups", "outcome")
     result.columns[0].overflow = "fold"
     for each in sorted(verdict.decisions, key=lambda decision: not decision.blocks):
         outcome = f"{each.outcome.value}{', blocks' if each.blocks else ''}"
         result.add_row(
-            f"{each.slo}{' (critical)' if each.critical else ''}",
+            escape(f"{each.slo}{' (critical)' if each.critical else ''}"),
             number(each.value),
             f"{number(each.low)} to {number(each.high)}" if each.low is not None else "",
             f"{each.direction} {each.threshold:g}",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
@@ -41,13 +42,15 @@ def main(
 ) -> None:
     """Print what a version was made from, back to the masks, and prove it.
 
-    Each step names the next by a digest that is computed again: certificate, graph, training, tiles, every mask. Exits
-    1 when one does not hold.
+    Each step names the next by a digest that is computed again: the decision log, which must stand up to its audit,
+    the graph, its training, the tiles, every mask. Exits 1 when one does not hold.
 
     Example: segloop lineage champion
     """
     name = read_section(RegisterParams, "register", params).model_name
-    entries = open_registry(read_section(RegistryParams, "registry", params)).log.entries(name)
+    log = open_registry(read_section(RegistryParams, "registry", params)).log
+    log.check()
+    entries = log.entries(name)
     configure()
     version = find(what, name, read_section(LineageParams, "lineage", params).requests)
     origins = Origins(fetch(version))
@@ -121,18 +124,18 @@ def tree(
     version: Registered, facts: dict[str, str], decisions: list[Entry], links: list[Link], origins: Origins
 ) -> Tree:
     """The lineage for people: from what serves down to the masks."""
-    root = Tree(f"[bold]{version.title}[/bold], {facts['state']}")
+    root = Tree(f"[bold]{escape(version.title)}[/bold], {facts['state']}")
     for entry in decisions:
         if entry.kind in CERTIFIED:
             said = "[bold red]override[/], " if entry.override else ""
-            root.add(f"{entry.kind} by decision {entry.sequence} of {entry.at}: {said}{entry.actor}")
+            root.add(f"{entry.kind} by decision {entry.sequence} of {entry.at}: {said}{escape(entry.actor)}")
     for key in ("run", "author", "commit", "dataset in DVC"):
-        root.add(f"{key}: {facts[key]}")
+        root.add(escape(f"{key}: {facts[key]}"))
     place = root
     for link in links:
         place = place.add(f"{link.name} {short(link.digest)}: {_told(link.holds)}")
     for line in _counted(origins):
-        place.add(line)
+        place.add(escape(line))
     return root
 
 
@@ -147,7 +150,7 @@ def listing(origins: Origins) -> Table:
         raise UserError("The version does not keep the list of its images: it was registered by an older release.")
     for row in origins.items.where(origins.items.notna(), "").to_dict("records"):
         words = [str(row[key]) for key in ("item_id", "revision", "split", "group", "annotator", "source")]
-        table.add_row(*words, short(str(row["mask_sha256"])))
+        table.add_row(*map(escape, words), short(str(row["mask_sha256"])))
     return table
 
 

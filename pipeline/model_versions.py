@@ -127,7 +127,8 @@ def fetch(version: Registered, store: Path = STORE) -> VersionFiles:
         UserError: A file is missing or has not the digest that the version was registered with.
         OutageError: MLflow or its file store is away.
     """
-    folder = store / version.model_id
+    # A digest, since the names come from MLflow: no version whose source is a path of this machine is ever touched.
+    folder = store / digest_json([version.name, version.version, version.model_id])[:32]
     if not folder.exists():
         with outage(f"fetching {version.title}"), atomic_dir(folder) as temporary:
             import mlflow.artifacts

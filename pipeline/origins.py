@@ -14,6 +14,7 @@ from pipeline.prepare import LISTED, dataset_digest
 from pipeline.splits import HOLDOUT
 
 REMEDY = "register the model anew"
+UNKNOWN = "not kept"
 GRAPH_KEY = "segloop.training_digest"
 
 
@@ -84,6 +85,7 @@ class Origins:
 
     def _data(self) -> Iterator[Link]:
         if self.tiles is None:
+            yield from (Link(name, UNKNOWN, None) for name in ("tiles", "dataset"))
             return
         digest, taught = str(self.tiles.get("digest")), str(self.tiles.get("dataset_digest"))
         facts = {key: value for key, value in self.tiles.items() if key != "digest"}

@@ -14,14 +14,17 @@ from pipeline.decisions.entry import Entry, Kind
 from pipeline.decisions.states import champion, promotable, refuse_champion
 from pipeline.dossier import Places, refresh
 from pipeline.errors import SegloopError, UserError, VerdictError
-from pipeline.files import digest_json, read_json
+from pipeline.evaluate import EvaluateParams
+from pipeline.files import read_json
 from pipeline.gating.slo import GateParams
+from pipeline.holdout_counts import judging_digest
 from pipeline.model_versions import Registered, VersionFiles, fetch, find_version
 from pipeline.outputs import short
 from pipeline.params import read_section
 from pipeline.register import RegisterParams
 from pipeline.registry_access import Registry, RegistryParams, open_registry
 from pipeline.run_author import authors_of
+from pipeline.taxonomy import load_taxonomy
 from pipeline.tracking import configure
 
 
@@ -42,6 +45,7 @@ def main(
     note: Annotated[str, typer.Option(help="Why; required with --force.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything; change nothing.")] = False,
     data: Annotated[Path, typer.Option(help="The folder of the stages' outputs, for today's holdout.")] = Path("data"),
+    taxonomy: Annotated[Path, typer.Option(help="The taxonomy.")] = Path("data/taxonomy.yaml"),
     params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
 ) -> None:
     """Let an approved version serve.
@@ -57,16 +61,17 @@ def main(
     registry = open_registry(read_section(RegistryParams, "registry", params), as_promoter=True)
     configure()
     wanted = find_version(read_section(RegisterParams, "register", params).model_name, version)
+    places = Places(data=data, taxonomy=taxonomy, params=params)
     known = registry.log.entries()
     mine = [entry for entry in known if entry.model_name == wanted.name]
     if scope is As.CHAMPION and champion(mine) == wanted.version:
-        nothing_to_decide(wanted, mine, dry_run=dry_run)
+        nothing_to_decide(registry, wanted, mine, dry_run=dry_run)
         return
     files = fetch(wanted)
     if force:
         reasons = forced(registry, wanted, files, mine, scope, note.strip())
     else:
-        reasons = approved(registry, wanted, files, mine, scope, valid_gate(registry, wanted, data, params))
+        reasons = approved(registry, wanted, files, mine, scope, valid_gate(registry, wanted, places))
     if dry_run:
         print(f"{wanted.title} may serve as {scope.value}: {reasons.note}; nothing was changed")
         return
@@ -75,9 +80,12 @@ def main(
     print(
         f"{said}{wanted.title} is {scope.value} by decision {certificate.sequence}, model {short(files.model_digest)}"
     )
-    print(f"check: segloop verify {wanted.version}; take back: segloop rollback --note TEXT")
+    if scope is As.CHAMPION:
+        print(f"check: segloop verify {wanted.version}; take back: segloop rollback --note TEXT")
+    else:
+        print(f"check: segloop verify {wanted.version} --scope {scope.value}; it ends when the champion changes")
     if force:
-        show_in_dossier(registry, wanted, Places(data=data, params=params))
+        show_in_dossier(registry, wanted, places)
 
 
 def show_in_dossier(registry: Registry, wanted: Registered, places: Places) -> None:
@@ -88,12 +96,14 @@ def show_in_dossier(registry: Registry, wanted: Registered, places: Places) -> N
         print(f"warning: the dossier does not show the override: {error}", file=sys.stderr)
 
 
-def nothing_to_decide(wanted: Registered, entries: list[Entry], *, dry_run: bool) -> None:
+def nothing_to_decide(registry: Registry, wanted: Registered, entries: list[Entry], *, dry_run: bool) -> None:
     """Says that a version is the champion, and makes MLflow show it: a promotion that was cut off goes on.
 
     Raises:
+        VerdictError: The log was tampered with.
         OutageError: MLflow is away.
     """
+    registry.log.check()
     changes = reconcile(wanted.name, entries, dry_run=dry_run)
     missing = f"; MLflow did not show it: {', '.join(change.what for change in changes)}" if changes else ""
     print(f"{wanted.title} is the champion already; nothing was decided{missing}")
@@ -146,14 +156,26 @@ def approved(
     return Reasons(Kind.PROMOTION, scope.value, approval.gate_digest, approval.reviewer, note)
 
 
-def valid_gate(registry: Registry, wanted: Registered, data: Path, params: Path) -> str | None:
-    """The digest of the last verdict, if it was made on today's holdout with today's settings; else None."""
+def valid_gate(registry: Registry, wanted: Registered, places: Places) -> str | None:
+    """The digest of the last verdict, if it was made on today's holdout with today's settings; else None.
+
+    Raises:
+        VerdictError: It contradicts itself: whoever wrote it, the gate did not.
+    """
     verdict = registry.verdict(wanted)
-    settings = read_section(GateParams, "gate", params)
-    today = read_json(data / "holdout.json", "run `dvc repro prepare`")["digest"]
+    today = read_json(places.data / "holdout.json", "run `dvc repro prepare`").get("digest")
     if verdict is None or verdict.holdout_digest != today:
         return None
-    return verdict.digest() if verdict.settings_digest == digest_json(settings.model_dump()) else None
+    if verdict.passed == any(each.blocks for each in verdict.decisions) or verdict.candidate.version != wanted.version:
+        raise VerdictError(
+            f"The verdict on {wanted.title} contradicts itself: `segloop gate {wanted.version} --again`."
+        )
+    settings, evaluate = (
+        read_section(GateParams, "gate", places.params),
+        read_section(EvaluateParams, "evaluate", places.params),
+    )
+    digest = judging_digest(settings, load_taxonomy(places.taxonomy), evaluate)
+    return verdict.digest() if verdict.settings_digest == digest else None
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ import typer
 
 from pipeline.aliases import lost, reconcile
 from pipeline.command import run
-from pipeline.decisions.keys import key_id, load_private, new_key, public_text
+from pipeline.decisions.keys import key_id, load_private, new_key, public_text, read_public_keys
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
 from pipeline.model_versions import all_versions
 from pipeline.params import read_section
 from pipeline.register import RegisterParams
-from pipeline.registry_access import RegistryParams, key_path, open_registry
+from pipeline.registry_access import KEY_VARIABLE, RegistryParams, key_path, open_registry
 from pipeline.review import open_asked
 from pipeline.tracking import configure, outage
 
@@ -76,12 +76,18 @@ def init(public: Path, *, dry_run: bool) -> None:
     if dry_run:
         print(f"would {'use' if place.exists() else 'make'} {place} and write its public half to {public}")
         return
+    trusted = read_public_keys(public) if public.exists() else []
+    if trusted and not place.exists():
+        raise UserError(
+            f"{public} holds a promoter's key already, whose private half is not at {place}. Put it there, or name it "
+            f"by {KEY_VARIABLE}."
+        )
     private = load_private(place) if place.exists() else new_key(place)
     text = public_text(private) + "\n"
-    if public.exists() and text.strip() not in public.read_text(encoding="utf-8").split():
+    if trusted and text.strip() not in trusted:
         raise UserError(
-            f"{public} holds another promoter's key than {place}. Take the right private key, or remove {public} to "
-            "start anew: certificates of the old key will no longer count."
+            f"{public} holds another promoter's key than {place}. Take the right private key. To change keys, add the "
+            f"line {text.strip()} to {public} and keep the old one: what was decided before is signed by it."
         )
     if not public.exists():
         write_atomic(public, text)

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field, ValidationError
+
 from pipeline.decisions.entry import Draft, Entry, Kind
-from pipeline.decisions.keys import Reviewer, load_private, read_public_keys, read_reviewers
+from pipeline.decisions.keys import Reviewer, check_name, load_private, read_public_keys, read_reviewers
 from pipeline.decisions.log import DecisionLog
 from pipeline.decisions.states import State, champion, legal, state_of
-from pipeline.errors import UserError
+from pipeline.errors import UserError, VerdictError
 from pipeline.gating.verdict import Subject, Verdict
 from pipeline.model_versions import Registered, find_version
 from pipeline.params import Section
@@ -34,7 +36,7 @@ class RegistryParams(Section):
         four_eyes: Whoever trained a version may not approve it.
     """
 
-    decisions: str
+    decisions: str = Field(min_length=1)
     head: Path
     reviewers: Path
     promoter: Path
@@ -90,9 +92,19 @@ class Registry:
         return state_of(self.log.entries(version.name), version.version)
 
     def verdict(self, version: Registered) -> Verdict | None:
-        """The last verdict on a version, whether or not it still holds; None without one."""
+        """The last verdict on a version, whether or not it still holds; None without one.
+
+        Raises:
+            VerdictError: The log holds something else in its place.
+        """
         entry = self._last_gate(version)
-        return Verdict.model_validate(entry.payload["verdict"]) if entry else None
+        try:
+            return Verdict.model_validate(entry.payload.get("verdict")) if entry else None
+        except ValidationError:
+            raise VerdictError(
+                f"Decision {entry.sequence if entry else 0} holds no verdict that this release can read. Run `segloop "
+                f"audit verify`; if the log is sound, judge anew: `segloop gate {version.version} --again`."
+            ) from None
 
     def record_gate(self, verdict: Verdict, author_of_run: str) -> Entry:
         """Appends a verdict to the log, with whom the run names as its author now.
@@ -153,7 +165,12 @@ def key_path() -> Path:
 
 
 def reviewer_key_path(name: str) -> Path:
-    """Where a reviewer's private key lies."""
+    """Where a reviewer's private key lies.
+
+    Raises:
+        UserError: The name cannot be a file's.
+    """
+    check_name(name)
     return KEYS.expanduser() / "reviewers" / f"{name}.pem"
 
 

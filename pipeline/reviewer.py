@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.command import run
-from pipeline.decisions.keys import add_reviewer, key_id, load_private, new_key, public_text, read_reviewers
+from pipeline.decisions.keys import add_reviewer, check_name, key_id, load_private, new_key, public_text, read_reviewers
 from pipeline.errors import UserError
 from pipeline.params import read_section
 from pipeline.registry_access import RegistryParams, reviewer_key_path
@@ -41,6 +42,7 @@ def main(
         return
     if not name:
         raise UserError("`segloop reviewer add` needs a name, received none. Example: segloop reviewer add alice")
+    check_name(name)
     if name in read_reviewers(file):
         raise UserError(f"{file} lists '{name}' already. Choose another name, or remove the old line first.")
     place = key or reviewer_key_path(name)
@@ -54,7 +56,7 @@ def show(file: Path) -> None:
     """Prints the list."""
     table = Table("reviewer", "key", "since")
     for name, reviewer in read_reviewers(file).items():
-        table.add_row(name, key_id(reviewer.public_key), str(reviewer.added_at))
+        table.add_row(escape(name), key_id(reviewer.public_key), str(reviewer.added_at))
     Console().print(table)
 
 

@@ -28,7 +28,8 @@ def main(
 ) -> None:
     """Give the place of the champion back to the version before it, at once.
 
-    Needs no gate and no approval: the version had both. Issues a new certificate and leaves an alarm in the record.
+    Needs no gate and no approval: it served before, by both or by an override. Issues a new certificate and leaves an
+    alarm in the record.
 
     Example: segloop rollback --note "people at the dock are missed since noon"
     """

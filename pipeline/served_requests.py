@@ -43,4 +43,7 @@ def version_of_request(request: str, model_name: str, folder: Path) -> str:
         raise UserError(f"The record of requests in {folder} cannot be read: {error}. Restore it.") from None
     if not found.num_rows:
         raise UserError(f"There is no version, alias, run or request '{request}': {folder} has no request of that id.")
-    return str(found["model_version"][0])
+    versions = sorted({str(each) for each in found["model_version"].to_pylist()})
+    if len(versions) > 1:
+        raise UserError(f"Request {request} is recorded for versions {', '.join(versions)}: name the version instead.")
+    return versions[0]

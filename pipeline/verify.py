@@ -40,6 +40,7 @@ def main(
         raise UserError(f"There is no promoter's public key in {registry.params.promoter}: `segloop registry init`.")
     configure()
     wanted = find_version(read_section(RegisterParams, "register", params).model_name, version)
+    registry.log.check()
     refuse_unshown(registry, wanted.name)
     found = read_certificate(certificate) if certificate else certificate_in_mlflow(wanted)
     with tempfile.TemporaryDirectory() as fresh:  # a copy from before would hide what lies in MLflow now
@@ -85,7 +86,7 @@ def certificate_in_mlflow(version: Registered) -> Certificate:
         raise VerdictError(f"{version.title} has no certificate: it was never promoted. `segloop versions` shows more.")
     try:
         return parse_certificate(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise VerdictError(f"The certificate of {version.title} is no JSON: `segloop registry reconcile`.") from None
 
 
@@ -98,14 +99,17 @@ def read_certificate(file: Path) -> Certificate:
     """
     try:
         return parse_certificate(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is no JSON: {error}. Name a certificate's file.") from None
 
 
 def last_certified(registry: Registry, name: str, scope: As) -> int:
-    """The highest sequence number of a certificate for a scope in the log; 0 without one."""
+    """The highest sequence number of a certificate that counts against others of a scope; 0 without one.
+
+    Those of the scope itself, and of the champion, whose change ends every canary and shadow.
+    """
     certificates = [certificate_of(entry) for entry in registry.log.entries(name)]
-    numbers = [each["sequence"] for each in certificates if each.get("scope") == scope.value]
+    numbers = [each["sequence"] for each in certificates if each.get("scope") in {scope.value, As.CHAMPION.value}]
     return max((number for number in numbers if isinstance(number, int)), default=0)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.aliases import reconcile
@@ -64,9 +65,9 @@ def table(versions: Sequence[Registered], entries: Sequence[Entry]) -> Table:
         result.add_row(
             str(number) if version else f"{number} (not in MLflow, or not for this account)",
             state.value,
-            ", ".join(version.aliases) if version else "",
-            short(digest),
-            _told(mine[-1]) if mine else "",
+            escape(", ".join(version.aliases)) if version else "",
+            escape(short(digest)),
+            escape(_told(mine[-1])) if mine else "",
             NEXT[state].replace("`", ""),
         )
     return result
@@ -77,7 +78,8 @@ def decisions(entries: Sequence[Entry]) -> Table:
     result = Table("number", "at", "version", "decision", "by", "note")
     for entry in entries:
         word = f"[bold red]{entry.kind}, OVERRIDE[/]" if entry.override else entry.kind
-        result.add_row(str(entry.sequence), entry.at, str(entry.version), word, entry.actor, entry.note)
+        told = [escape(each) for each in (entry.actor, entry.note)]  # brackets in a note are no markup
+        result.add_row(str(entry.sequence), entry.at, str(entry.version), word, *told)
     return result
 
 

@@ -86,7 +86,9 @@ def verdict(candidate: Path, champion: Path | None, holdout_digest: str, doubted
         critical_classes=["green"],
         acknowledged=[],
         decisions=decisions,
-        resampled=Resampled(kind="groups", units=6, replicates=2000, holds_for="The intervals hold for such scenes."),
+        resampled=Resampled(
+            kind="groups", units=6, replicates=2000, level=0.95, holds_for="The intervals hold for such scenes."
+        ),
         label_noise=LabelNoise(doubts=[Doubt(item_id=doubted, pixels=9, share=0.01)], passed_without=False),
         machine={"cores": 2},
         decided_at="2026-01-02T03:00:00+00:00",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 PUBLIC_BYTES = 32
-NAME_CHARACTERS = 100
+NAME_BYTES = 100
 
 
 class Statement(StrEnum):
@@ -208,8 +208,7 @@ def add_reviewer(path: Path, name: str, public: str) -> Reviewer:
     Raises:
         UserError: The name or the key is taken or malformed.
     """
-    if name != name.strip() or not name.isprintable() or not 0 < len(name) <= NAME_CHARACTERS:
-        raise UserError(f"A reviewer's name has 1 to {NAME_CHARACTERS} printable characters, received {name!r}.")
+    check_name(name)
     known = read_reviewers(path)
     _refuse_taken(path, known, name, public)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -217,6 +216,20 @@ def add_reviewer(path: Path, name: str, public: str) -> Reviewer:
     rows = {each: reviewer.model_dump() for each, reviewer in {**known, name: added}.items()}
     write_atomic(path, yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
     return added
+
+
+def check_name(name: str) -> None:
+    """Refuses a reviewer's name that no list can hold or that would lead a file elsewhere.
+
+    Raises:
+        UserError: It is empty, long, unprintable, begins with a dot or holds a slash.
+    """
+    path = name.startswith(".") or "/" in name or "\\" in name
+    if path or name != name.strip() or not name.isprintable() or not 0 < len(name.encode()) <= NAME_BYTES:
+        raise UserError(
+            f"A reviewer's name has 1 to {NAME_BYTES} bytes of printable characters, no slash and no dot in front, "
+            f"received {name[:NAME_BYTES]!r}."
+        )
 
 
 def same_person(one: str, other: str) -> bool:

@@ -140,6 +140,15 @@ class DecisionLog:
                 return entry
         raise self._conflict(expected_sequence)
 
+    def check(self) -> None:
+        """Makes sure that the log stands up to its audit.
+
+        Raises:
+            VerdictError: It was tampered with.
+            OutageError: The database is away.
+        """
+        self._sound()
+
     def seal(self) -> Entry | None:
         """Brings the head file, and with the promoter's key the signed head, up to the last entry; twice is once.
 
@@ -186,8 +195,8 @@ class DecisionLog:
         findings = [*structure(evidence), *(signatures(evidence, self._trusted) if self._trusted else ())]
         if findings:
             raise VerdictError(
-                f"The decision log {self.title} does not stand up to its audit ({findings[0].what}), so nothing was "
-                "added. Run `segloop audit verify`, then restore the log, or point to the right one."
+                f"The decision log {self.title} does not stand up to its audit ({findings[0].what}), so nothing is "
+                "built on it. Run `segloop audit verify`, then restore the log, or point to the right one."
             )
         return evidence
 

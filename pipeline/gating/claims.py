@@ -39,6 +39,7 @@ class Claim:
         low: Lower end of the two-sided interval; NaN without one.
         high: Upper end.
         bound: The one-sided bound that decides; NaN without one.
+        level: Confidence that the bound is meant to have.
         p: Share of the replicates on the right side of the threshold: how well the data bears with it being kept.
         support: What it rests on.
         enough: Whether the support is enough to believe the bounds.
@@ -54,6 +55,7 @@ class Claim:
     low: float
     high: float
     bound: float
+    level: float
     p: float
     support: Support
     enough: bool
@@ -164,6 +166,7 @@ class Claims:
             low=float(low[place]),
             high=float(high[place]),
             bound=float(bound[place]),
+            level=level,
             p=1 - below if direction == ">=" else below,
             support=support,
             enough=holding >= self._params.min_groups,

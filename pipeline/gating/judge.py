@@ -12,6 +12,7 @@ from pipeline.gating.slo import GateParams
 from pipeline.gating.units import Resampling, resampling
 from pipeline.gating.verdict import Decision, Outcome, Resampled, Support
 
+LEAST_SHOWN = 0.0001
 FAILED_BELOW = 0.05  # a claim of failure is made at this family-wise error rate
 
 
@@ -138,12 +139,16 @@ def _why(claim: Claim, outcome: Outcome, p: float) -> str:
     found = f"{claim.about} is {claim.value:.3f}"
     if np.isnan(claim.bound) or not claim.enough:
         return f"{found} on {claim.support.groups} groups, too few to bound it; wanted {wanted}."
-    bound = f"its {end} 95% bound {claim.bound:.3f}"
+    bound = f"its {end} {claim.level:.0%} bound {claim.bound:.3f}"
     if outcome is Outcome.PASS:
         return f"{found}, {bound}; wanted {wanted}."
     if outcome is Outcome.FAIL:
-        return f"{found}, {bound}; wanted {wanted}: it is missed (corrected p {p:.4f})."
+        return f"{found}, {bound}; wanted {wanted}: it is missed (corrected p {_chance(p)})."
     return f"{found}, {bound}; wanted {wanted}: the data shows neither that it is kept nor that it is missed."
+
+
+def _chance(p: float) -> str:
+    return f"{p:.4f}" if p >= LEAST_SHOWN else f"below {LEAST_SHOWN}"
 
 
 def _compared(figure: Figure) -> Decision:
@@ -178,4 +183,6 @@ def _resampled(units: Resampling, params: GateParams) -> Resampled:
             f"The intervals hold for these sequences only: with fewer than {params.few_groups} groups, "
             f"{units.count} blocks of at least {units.block_frames} consecutive frames were drawn."
         )
-    return Resampled(kind=units.kind, units=units.count, replicates=params.replicates, holds_for=holds)
+    return Resampled(
+        kind=units.kind, units=units.count, replicates=params.replicates, level=params.level, holds_for=holds
+    )

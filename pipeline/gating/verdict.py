@@ -126,12 +126,14 @@ class Resampled(_Record):
         kind: `groups`, or `blocks` of consecutive frames where there are too few groups.
         units: How many.
         replicates: How often they were drawn.
+        level: Confidence of the bounds that decided, and of the intervals.
         holds_for: A sentence: for what the intervals hold.
     """
 
     kind: Literal["groups", "blocks"]
     units: int
     replicates: int
+    level: float
     holds_for: str
 
 

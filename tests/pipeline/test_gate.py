@@ -1,6 +1,7 @@
 """`segloop gate` on real versions in a real MLflow store."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -113,6 +114,28 @@ def test_images_left_out_of_the_evidence_are_measured() -> None:
     gate.main(str(registry_case.register(Path("case/candidate").resolve())))
     assert verdict().candidate.measured
     assert max(each.support.images for each in verdict().decisions) == 12
+
+
+def test_figures_that_the_graph_does_not_give_are_not_believed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts of another graph, uploaded with this one, are found out on a few images, and all are measured anew."""
+    registry_case.write_workspace(Path.cwd())
+    shutil.copytree("case/champion/evaluation", "case/candidate/evaluation", dirs_exist_ok=True)
+    gate.main(str(registry_case.register(Path("case/candidate").resolve())))
+    assert verdict().candidate.measured
+    assert "are not what the graph gives here" in capsys.readouterr().err
+
+
+def test_another_critical_class_is_judged_anew() -> None:
+    """What is critical decides on what blocks, so an earlier verdict does not hold any more."""
+    registry_case.write_workspace(Path.cwd())
+    gate.main("1")
+    file = Path("data/taxonomy.yaml")
+    file.write_text(
+        file.read_text().replace('name: red, colour: "#ff0000"', 'name: red, colour: "#ff0000", critical: true')
+    )
+    gate.main("1")
+    assert verdict().critical_classes == ["green", "red"]
+    assert log_kinds() == ["gate", "gate"]
 
 
 @pytest.mark.parametrize(("file", "content"), [("metrics.json", b"{"), ("confusions.parquet", b"junk")])

@@ -118,6 +118,8 @@ def test_a_version_that_keeps_no_lists_is_unknown_not_broken(folder: Path) -> No
     (folder / "items.parquet").unlink()
     assert held(folder)["dataset"] is None
     assert origins(folder).items is None
+    (folder / "tiles.json").unlink()
+    assert (held(folder)["tiles"], held(folder)["dataset"]) == (None, None)
 
 
 def test_the_images_are_listed_with_split_and_annotator(folder: Path) -> None:

@@ -271,3 +271,64 @@ def test_a_deleted_champion_is_named() -> None:
     MlflowClient().delete_model_version("segmenter", "1")
     with pytest.raises(UserError, match="version 1 is the champion, but MLflow lacks it"):
         gate.main("2")
+
+
+def test_brackets_in_a_note_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever a reviewer writes is shown as written, for ever."""
+    gate.main("1")
+    review.main("1", Decision.APPROVE, "ok [/bold] [red]see[/red]", "alice")
+    versions.main(log=True)
+    assert "[/bold]" in capsys.readouterr().out
+
+
+def test_a_canary_ends_with_the_next_champion() -> None:
+    """Its certificate holds until then, and is a replay afterwards."""
+    approve("1")
+    promote.main("1", promote.As.CANARY)
+    verify.main("1", promote.As.CANARY)
+    champion_is("2")
+    with pytest.raises(VerdictError, match="replayed"):
+        verify.main("1", promote.As.CANARY)
+
+
+def test_an_older_log_is_not_believed() -> None:
+    """A database taken back to before a promotion neither verifies nor moves an alias."""
+    champion_is("1")
+    shutil.copy("decisions.db", "older.db")
+    champion_is("2")
+    shutil.copy("older.db", "decisions.db")
+    for act in (lambda: verify.main("1"), lambda: promote.main("1")):
+        with pytest.raises(VerdictError, match="does not stand up to its audit"):
+            act()
+    assert registry_case.aliases()["champion"] == 2
+
+
+def test_a_certificate_forged_in_mlflow_is_no_fault_of_the_log() -> None:
+    """The audit names the remedy that mends it."""
+    champion_is("1")
+    forged = json.loads(registry_case.tags(1)["segloop.certificate"]) | {"version": 2}
+    MlflowClient().set_model_version_tag("segmenter", "2", "segloop.certificate", json.dumps(forged))
+    with pytest.raises(VerdictError, match="is sound, MLflow shows forged certificates: `segloop registry reconcile`"):
+        audit.main()
+    registry.main(registry.Act.RECONCILE)
+    audit.main()
+
+
+@pytest.mark.parametrize("name", ["../promoter", "/etc/evil", ".hidden", "a" * 300, "a\nb", ""])
+def test_a_reviewers_name_leads_no_file_elsewhere(name: str) -> None:
+    """Names that are paths, endless or unprintable are refused before a key is made."""
+    with pytest.raises(UserError, match="name"):
+        reviewer.main(Act.ADD, name)
+    assert sorted(file.name for file in (Path.home() / ".config/segloop").rglob("*.pem")) == [
+        "alice.pem",
+        "promoter.pem",
+    ]
+
+
+def test_a_second_promoters_key_is_not_made_by_the_way() -> None:
+    """Where the workspace trusts a key that is not at hand, nothing is made."""
+    key = Path.home() / ".config/segloop/promoter.pem"
+    key.unlink()
+    with pytest.raises(UserError, match="whose private half is not at"):
+        registry.main(registry.Act.INIT)
+    assert not key.exists()

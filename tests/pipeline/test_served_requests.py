@@ -42,3 +42,10 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "requests.parquet").write_text("nothing")
     with pytest.raises(UserError, match="cannot be read"):
         version_of_request("a-1", "segmenter", tmp_path)
+
+
+def test_a_request_of_two_versions_is_not_guessed(tmp_path: Path) -> None:
+    """An id that was recorded twice, for different versions, says nothing."""
+    record(tmp_path / "day=1", ("a-1", "segmenter", 3), ("a-1", "segmenter", 4))
+    with pytest.raises(UserError, match="recorded for versions 3, 4"):
+        version_of_request("a-1", "segmenter", tmp_path)
