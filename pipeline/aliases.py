@@ -50,6 +50,13 @@ def reconcile(name: str, entries: Sequence[Entry], *, dry_run: bool = False) -> 
     return changes
 
 
+def show_state(name: str, entries: Sequence[Entry], version: int) -> None:
+    """Makes the tags of one version show what the log says; call it inside `outage` or `shown`."""
+    for each in all_versions(name):
+        if each.version == version:
+            _tags(each, wanted_tags(entries, version), dry_run=False)
+
+
 def lost(entries: Sequence[Entry], versions: Sequence[Registered]) -> dict[str, int]:
     """The aliases whose version MLflow lacks, with that version's number."""
     there = {each.version for each in versions}

@@ -151,8 +151,9 @@ def run_facts(version: Registered) -> RunFacts:
     with outage("reading the run"):
         data = client().get_run(version.run_id).data
     return RunFacts(
-        commit=data.tags.get(COMMIT_TAG),
-        dirty=data.tags.get(DIRTY_TAG) == "true",
+        # The version's own first: it may have been exported long after its training.
+        commit=version.tags.get(COMMIT_TAG) or data.tags.get(COMMIT_TAG),
+        dirty="true" in {each.get(DIRTY_TAG) for each in (version.tags, data.tags)},
         dataset_digest=data.tags.get("segloop.dataset_digest"),
         author=data.tags.get(AUTHOR_TAG),
         params=dict(data.params),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.aliases import show_state
 from pipeline.command import run
 from pipeline.dataset import DatasetParams
 from pipeline.decisions.states import JUDGED, State, champion
@@ -103,7 +104,7 @@ def main(
             registry.record_gate(verdict, author_of(wanted))
     print_verdict(verdict, judged_before=before is not None)
     if not dry_run:
-        publish(verdict, out / VERDICT)
+        publish(verdict, out / VERDICT, registry)
     if not verdict.passed:
         raise VerdictError(f"{wanted.title} {verdict.summary()}.")
 
@@ -187,7 +188,7 @@ def decide(contenders: list[Contender], measuring: Measuring, settings: GatePara
     )
 
 
-def publish(verdict: Verdict, file: Path) -> None:
+def publish(verdict: Verdict, file: Path, registry: Registry) -> None:
     """Shows the verdict in MLflow: tags of the version and a file of its run; for people, never proof.
 
     Raises:
@@ -198,6 +199,7 @@ def publish(verdict: Verdict, file: Path) -> None:
         store, number = client(), str(subject.version)
         store.set_model_version_tag(subject.name, number, OUTCOME_TAG, "passed" if verdict.passed else "blocked")
         store.set_model_version_tag(subject.name, number, DIGEST_TAG, verdict.digest())
+        show_state(subject.name, registry.log.entries(subject.name), subject.version)
         store.log_artifact(subject.run_id, str(file), f"gate/version-{number}-{short(verdict.digest())}")
 
 

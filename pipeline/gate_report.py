@@ -87,6 +87,9 @@ def _doubts(verdict: Verdict) -> list[str]:
     lines = [f"Masks that both models contradict with confidence: {names}{more}."]
     if noise.passed_without is not None:
         reads = "pass" if noise.passed_without else "not pass"
-        changed = f"; otherwise would come out {', '.join(noise.changed_without)}" if noise.changed_without else ""
-        lines.append(f"Without them the version would {reads}{changed}. The verdict counts them.")
+        changed = f", and these levels would end otherwise: {', '.join(noise.changed_without)}"
+        lines.append(
+            f"The verdict counts them. Without them the version would {reads}"
+            f"{changed if noise.changed_without else ''}."
+        )
     return lines

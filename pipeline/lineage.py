@@ -111,13 +111,18 @@ def run_facts(version: Registered) -> dict[str, str]:
     """
     with outage("reading the run"):
         tags = client().get_run(version.run_id).data.tags
-    commit = tags.get(COMMIT_TAG, "not recorded")
     return {
         "run": version.run_id,
         "author": tags.get(AUTHOR_TAG, "not recorded"),
-        "commit": f"{commit}, with uncommitted changes" if tags.get(DIRTY_TAG) == "true" else commit,
+        "trained at commit": _commit(tags),
+        "registered at commit": _commit(version.tags),
         "dataset in DVC": tags.get("segloop.dataset_dvc", "not recorded"),
     }
+
+
+def _commit(tags: dict[str, str]) -> str:
+    commit = tags.get(COMMIT_TAG, "not recorded")
+    return f"{commit}, with uncommitted changes" if tags.get(DIRTY_TAG) == "true" else commit
 
 
 def tree(
@@ -129,7 +134,7 @@ def tree(
         if entry.kind in CERTIFIED:
             said = "[bold red]override[/], " if entry.override else ""
             root.add(f"{entry.kind} by decision {entry.sequence} of {entry.at}: {said}{escape(entry.actor)}")
-    for key in ("run", "author", "commit", "dataset in DVC"):
+    for key in ("run", "author", "trained at commit", "registered at commit", "dataset in DVC"):
         root.add(escape(f"{key}: {facts[key]}"))
     place = root
     for link in links:

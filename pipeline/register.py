@@ -13,7 +13,9 @@ from pipeline.errors import OutageError, UserError
 from pipeline.images import Limits
 from pipeline.outputs import Outputs, short
 from pipeline.params import Section, read_section
+from pipeline.provenance import git_commit
 from pipeline.run_content import COMPLETE_TAG, sizes
+from pipeline.shell_hints import serve_command, ui_command
 from pipeline.tracking import (
     COMMIT_TAG,
     DIGEST_TAG,
@@ -24,8 +26,6 @@ from pipeline.tracking import (
     find_run,
     log_points,
     outage,
-    serve_command,
-    ui_command,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ALIAS = "candidate"
 MODEL_SCHEME = "models:/"
 SCORES = ("evaluation/miou", "evaluation/iou/")
-TAGS_OF_RUN = (COMMIT_TAG, DIRTY_TAG, "segloop.dataset_digest", "segloop.dataset_dvc", "segloop.taxonomy_version")
+TAGS_OF_RUN = ("segloop.dataset_digest", "segloop.dataset_dvc", "segloop.taxonomy_version")
 
 
 class RegisterParams(Section):
@@ -108,7 +108,13 @@ def describe(outputs: Outputs, name: str) -> Candidate:
         "segloop.precision": str(outputs.exported["precision"]),
     }
     inherited = {key: tags[key] for key in TAGS_OF_RUN if key in tags}
-    return Candidate(name, outputs.version_digest, run_id, {**inherited, **facts})
+    return Candidate(name, outputs.version_digest, run_id, {**inherited, **commit_tags(), **facts})
+
+
+def commit_tags() -> dict[str, str]:
+    """The commit that the version is registered at: its export may be younger than the run of its training."""
+    commit = git_commit(Path())
+    return {} if commit is None else {COMMIT_TAG: commit.sha, DIRTY_TAG: str(commit.dirty).lower()}
 
 
 def version_of(candidate: Candidate) -> "ModelVersion | None":

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.aliases import show_state
 from pipeline.command import run
 from pipeline.decisions.entry import Draft, Kind
 from pipeline.decisions.keys import load_private, public_text, same_person
@@ -53,17 +54,24 @@ def main(
     configure()
     wanted = find_version(read_section(RegisterParams, "register", params).model_name, version)
     name = reviewer or author(Path())
-    private = load_private(key or reviewer_key_path(name))
-    listed = registry.reviewers.get(name)
-    if listed is None or listed.public_key != public_text(private):
-        raise UserError(f"'{name}' with this key is not on {registry.params.reviewers}: `segloop reviewer add {name}`.")
     authors = authors_of(wanted, registry.log.entries(wanted.name)) if registry.params.four_eyes else set()
     if any(same_person(name, author) for author in authors):
         raise VerdictError(f"'{name}' trained {wanted.title}: somebody else must review it (registry.four_eyes).")
+    listed = registry.reviewers.get(name)
+    if listed is None:
+        there = ", ".join(registry.reviewers) or "nobody"
+        raise UserError(
+            f"'{name}' is no reviewer; {registry.params.reviewers} lists {there}. Say who you are by --as, or have "
+            f"yourself listed: `segloop reviewer add {name}`."
+        )
+    private = load_private(key or reviewer_key_path(name))
+    if listed.public_key != public_text(private):
+        raise UserError(f"'{name}' with this key is not on {registry.params.reviewers}: `segloop reviewer add {name}`.")
     statement = describe(registry, wanted, decision, name, note)
     entry = registry.log.append(review_draft(private, statement), expected_sequence=statement.sequence)
     with shown("review"):
         client().set_model_version_tag(wanted.name, str(wanted.version), REVIEW_TAG, f"{decision.value} by {name}")
+        show_state(wanted.name, registry.log.entries(wanted.name), wanted.version)
     print(
         f"decision {entry.sequence}: '{name}' says {decision.value} to {wanted.title}, "
         f"model {short(entry.model_digest)}, verdict {short(entry.gate_digest)}"

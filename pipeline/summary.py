@@ -14,7 +14,8 @@ from pipeline.dataset import DatasetParams
 from pipeline.outputs import Outputs
 from pipeline.params import read_section
 from pipeline.provenance import has_changed
-from pipeline.tracking import DEFAULT_URI, ui_command
+from pipeline.shell_hints import ui_command
+from pipeline.tracking import DEFAULT_URI
 
 MOST_PICTURES = 6
 
@@ -44,6 +45,7 @@ def main(
     console.print("\nWhere to look next:")
     for what, where in places(outputs):
         console.print(f"  {what + ':':<17}{where}", markup=False)
+    console.print("  may it serve?    segloop registry init, then segloop gate candidate", markup=False)
 
 
 def table(outputs: Outputs) -> Table:

@@ -14,7 +14,8 @@ from pipeline.outputs import KEPT_OF_TRAINING, Outputs, epochs, short
 from pipeline.params import read_yaml
 from pipeline.provenance import dvc_hash, shareable, without_secrets
 from pipeline.run_content import Content, complete
-from pipeline.tracking import DIGEST_TAG, configure, is_number, metric_key, points, run_for, ui_command
+from pipeline.shell_hints import ui_command
+from pipeline.tracking import DIGEST_TAG, configure, is_number, metric_key, points, run_for
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput

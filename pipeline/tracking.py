@@ -4,10 +4,7 @@ import logging
 import math
 import os
 import re
-import shlex
-import shutil
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -219,36 +216,6 @@ def shown(what: str) -> Iterator[None]:
         print(f"warning: the {what} is recorded, but MLflow does not show it: {error}", file=sys.stderr)
 
 
-def ui_command(uri: str) -> str:
-    """The command or address that shows what was logged to this store."""
-    if urlsplit(uri).scheme in WEB:
-        return without_secrets(uri)
-    scripts = _scripts_off_path()
-    tool = f"{scripts}/mlflow" if scripts else "mlflow"
-    return f"{tool} ui --backend-store-uri {without_secrets(uri)}"
-
-
-def serve_command(model: str) -> str:
-    """The command that serves a model, whose uri is given, from this environment."""
-    scripts = _scripts_off_path()
-    # The whole folder, since MLflow finds its web server there, by name.
-    path = f"PATH={scripts}:$PATH " if scripts else ""
-    return f"{path}mlflow models serve -m {model} --env-manager local"
-
-
-def _scripts_off_path() -> str:
-    """The folder of this environment's commands, for a shell in the working folder; empty where a name will do."""
-    scripts = Path(sysconfig.get_path("scripts"))
-    found = shutil.which("mlflow")
-    on_path = found is not None and Path(found).absolute().parent == scripts
-    # `make` puts this environment's commands on its own path, which the shell that reads this does not have.
-    lasting = "VIRTUAL_ENV" in os.environ or not scripts.is_relative_to(Path.cwd())
-    if not (scripts / "mlflow").exists() or (on_path and lasting):
-        return ""
-    shown = scripts.relative_to(Path.cwd()) if scripts.is_relative_to(Path.cwd()) else scripts
-    return shlex.quote(str(shown))
-
-
 def _birth_tags(digest: str) -> dict[str, str]:
     """A run's tags from its creation on: the code is the one of that moment, whenever the run is completed."""
     tags = {DIGEST_TAG: digest, "mlflow.source.name": "pipeline.train", "mlflow.source.type": "LOCAL"}
@@ -285,7 +252,10 @@ def _knock(uri: str) -> None:
     import requests
     import sqlalchemy
 
-    scheme = urlsplit(uri).scheme
+    try:
+        scheme = urlsplit(uri).scheme
+    except ValueError as error:
+        raise UserError(without_secrets(f"MLFLOW_TRACKING_URI is {uri!r}, which is no address: {error}.")) from None
     try:
         if scheme in WEB:
             requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_TIMEOUT_S)
@@ -320,8 +290,8 @@ def _refused(error: Exception) -> bool:
 
 
 def _away() -> tuple[type[Exception], ...]:
-    from boto3.exceptions import Boto3Error  # type: ignore[import-untyped]
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
     from sqlalchemy.exc import SQLAlchemyError
 
     return (OSError, SQLAlchemyError, Boto3Error, BotoCoreError, ClientError)

@@ -84,7 +84,7 @@ def decisions(entries: Sequence[Entry]) -> Table:
 
 
 def _told(entry: Entry) -> str:
-    return f"{entry.sequence}: {entry.kind} by {entry.actor}"
+    return f"{entry.sequence}: {entry.kind}{', OVERRIDE,' if entry.override else ''} by {entry.actor}"
 
 
 if __name__ == "__main__":

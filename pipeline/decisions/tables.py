@@ -41,6 +41,9 @@ class Database:
         """
         with self._told("read"):
             file = database_file(self._url)
+            if file is not None and not file.parent.is_dir():
+                text = f"The decision log {self._url} has no folder {file.parent} to lie in. Mount it, or mend the URL."
+                raise OutageError(text)
             if file is not None and not file.exists():  # SQLite would make it
                 yield None
                 return
@@ -106,7 +109,7 @@ class Database:
             yield
         except IntegrityError:
             raise  # the log's own matter: the number was taken
-        except (ArgumentError, ModuleNotFoundError) as error:
+        except (ArgumentError, ModuleNotFoundError, ValueError) as error:  # a port that is no number is the last
             remedy = "Mend the URL or install the database's driver."
             raise UserError(
                 without_secrets(f"The decision log {self._url} cannot be used: {error}. {remedy}")

@@ -394,7 +394,7 @@ def test_a_url_that_leads_nowhere_is_told_without_its_password(url: str) -> None
 
 def test_a_folder_that_is_missing_is_an_outage(tmp_path: Path) -> None:
     """A disk that is not mounted may come back."""
-    with pytest.raises(OutageError, match="unable to open"):
+    with pytest.raises(OutageError, match="has no folder"):
         DecisionLog(f"sqlite:///{tmp_path}/none/decisions.db").append(gate_draft(1))
 
 
@@ -465,3 +465,11 @@ def test_postgres_keeps_the_log_as_sqlite_does(postgres: str, tmp_path: Path) ->
         connection.execute(sqlalchemy.text("UPDATE decisions SET override = true WHERE sequence = 2"))
     engine.dispose()
     assert {each.fault for each in audit(log, [public_text(PROMOTER)], tmp_path / "head")} == {Fault.CHANGED}
+
+
+def test_a_url_that_leads_nowhere_is_told() -> None:
+    """A port that is no number is the user's matter; a folder that is not there is no empty log."""
+    with pytest.raises(UserError, match="decision log"):
+        DecisionLog("postgresql://h:notaport/x").entries()
+    with pytest.raises(OutageError, match="has no folder /nonexistent/folder"):
+        DecisionLog("sqlite:////nonexistent/folder/log.db").entries()

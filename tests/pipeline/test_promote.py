@@ -87,8 +87,10 @@ def test_a_review_needs_a_listed_key_a_note_and_four_eyes() -> None:
         review.main("1", Decision.APPROVE, "fine", "ada")
     keys = Path.home() / ".config/segloop/reviewers"
     shutil.copy(keys / "ada.pem", keys / "mallory.pem")
-    with pytest.raises(UserError, match="'mallory' with this key is not on"):
+    with pytest.raises(UserError, match=r"'mallory' is no reviewer; .* lists alice, ada"):
         review.main("1", Decision.APPROVE, "fine", "mallory")
+    with pytest.raises(UserError, match="'alice' with this key is not on"):
+        review.main("1", Decision.APPROVE, "fine", "alice", keys / "mallory.pem")
 
 
 @pytest.mark.parametrize("change", ["settings", "holdout", "champion"])

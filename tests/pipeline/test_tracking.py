@@ -22,6 +22,7 @@ from pipeline import register, track
 from pipeline.errors import OutageError, SegloopError, UserError
 from pipeline.outputs import Outputs
 from pipeline.provenance import shareable, without_secrets
+from pipeline.shell_hints import serve_command, ui_command
 from pipeline.tracking import (
     client,
     configure,
@@ -31,8 +32,6 @@ from pipeline.tracking import (
     outage,
     points,
     run_for,
-    serve_command,
-    ui_command,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -277,3 +276,10 @@ def test_a_file_store_that_refuses_is_no_outage(status: int, error: type[Segloop
     response.status_code = status
     with pytest.raises(error, match="fetching"), outage("fetching"):
         raise requests.HTTPError("no", response=response)
+
+
+def test_an_address_that_is_none_is_the_users_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bracket that is never closed is told, not traced back."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://[bad")
+    with pytest.raises(UserError, match="is no address"):
+        configure()
