@@ -20,6 +20,10 @@ STAGES = {
 ACTIONS = {
     "use": "Put a project's taxonomy and params in place.",
     "ingest": "Add a batch of images and masks to the dataset.",
+    "inbox": "Take annotated batches from an inbox in object storage or a folder.",
+    "release": "Release the dataset: validated, pushed, verified on the remote, tagged data/vN.",
+    "releases": "Print the releases of the dataset.",
+    "diff": "Compare two releases: items, labels, class shares, taxonomy.",
     "dataset": "Print the dataset's items, groups, splits, class shares and sizes.",
     "show": "Write items as pictures: image, mask and overlay.",
     "track": "Complete the MLflow run of the last training.",

@@ -1,0 +1,1 @@
+"""Checks of masks: what in them is probably wrong, why, and where."""

@@ -1,0 +1,107 @@
+"""Action: makes a release of the dataset that can be read, compared and trusted from then on."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.command import run
+from pipeline.dataset import DatasetParams
+from pipeline.errors import OutageError, UserError
+from pipeline.params import read_section
+from pipeline.releasing.card import card_files
+from pipeline.releasing.making import PARAMS, Making, ReleaseParams
+from pipeline.releasing.steps import make, plan
+
+LOCK = Path(".segloop/releases/lock")
+
+
+def main(
+    message: Annotated[str, typer.Option("--message", "-m", help="What is new, for whoever reads the list.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and say what would be released.")] = False,
+) -> None:
+    """Release the dataset: validated, pushed, verified on the remote, tagged data/vN.
+
+    Run again after a failure or a kill, it finishes what was begun; with nothing new, it makes nothing new.
+
+    Example: segloop release --message "May batch, pallets relabelled"
+    """
+    root = Path.cwd()
+    making = Making(
+        root=root,
+        params=read_section(ReleaseParams, "release", PARAMS),
+        paths=checked_paths(read_section(DatasetParams, "dataset", PARAMS)),
+        message=checked_message(message),
+    )
+    with only_one(root / LOCK):
+        (plan if dry_run else make)(making)
+    for line in planned(making) if dry_run else made(making):
+        print(line)
+
+
+def checked_message(message: str) -> str:
+    """The message without the blanks around it; a UserError when nothing is left."""
+    if not message.strip():
+        raise UserError('A release needs a message, received none. Example: segloop release --message "May batch"')
+    return message.strip()
+
+
+def checked_paths(paths: DatasetParams) -> DatasetParams:
+    """The paths themselves; a UserError when they leave the workspace, where git could not commit them."""
+    outside = [str(path) for path in (paths.path, paths.splits) if path.is_absolute() or ".." in path.parts]
+    if outside:
+        raise UserError(f"params.yaml, section 'dataset': {', '.join(outside)} lies outside of the workspace.")
+    return paths
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Holds the lock, which the system releases when the process ends, however it ends.
+
+    Raises:
+        OutageError: Another release is being made in this workspace.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutageError("Another release is being made in this workspace. Wait for it, then try again.") from None
+        yield
+
+
+def made(making: Making) -> Iterator[str]:
+    """What happened, in lines."""
+    if making.unchanged:
+        yield f"nothing is new since {making.last}: no release was made"
+        return
+    yield f"released {making.tag}: {_what(making)}"
+    yield f"card: {card_files(making.tag)[1]}"
+    if making.git.remote() is None:
+        yield "there is no git remote: commit and tag are in this repository only"
+
+
+def planned(making: Making) -> Iterator[str]:
+    """What would happen, in lines."""
+    if making.unchanged:
+        yield f"nothing is new since {making.last}: no release would be made"
+        return
+    remote = making.git.remote()
+    yield f"would release {making.tag}: {_what(making)}"
+    yield f"would commit {', '.join(map(str, [*making.files, *card_files(making.tag)]))}"
+    yield f"would push {making.git.branch()} and {making.tag} to '{remote}'" if remote else "there is no git remote"
+
+
+def _what(making: Making) -> str:
+    assert making.content is not None
+    facts = making.content.facts
+    changes = making.changes.counts if making.changes else {}
+    since = ", ".join(f"{count} {name}" for name, count in changes.items() if count)
+    return f"{facts['items']} items in {facts['groups']} groups" + (f"; {since} since {making.last}" if since else "")
+
+
+if __name__ == "__main__":
+    run(main)

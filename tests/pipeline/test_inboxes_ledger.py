@@ -1,0 +1,48 @@
+"""Tests of the inbox's ledger: appended to, read back, refused when damaged."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.inboxes.ledger import Judged, append_judged, read_judged
+
+ROW = Judged(
+    "ab" * 32, "may", "rejected", "2026-05-01T12:00:00+00:00", "2026-05-01T11:00:00+00:00", 'no "mask",\nfor a'
+)
+
+
+def test_verdicts_come_back_as_they_were_written(tmp_path: Path) -> None:
+    """Commas, quotes and line breaks of a reason included; a missing file holds nothing."""
+    file = tmp_path / "inbox.csv"
+    assert read_judged(file) == []
+    append_judged(file, ROW)
+    append_judged(file, Judged("cd" * 32, "june", "accepted", "", "", ""))
+    assert [each.batch for each in read_judged(file)] == ["may", "june"]
+    assert read_judged(file)[0] == ROW
+
+
+def test_the_same_verdict_is_not_written_twice(tmp_path: Path) -> None:
+    """A repeated append changes nothing."""
+    file = tmp_path / "inbox.csv"
+    append_judged(file, ROW)
+    before = file.read_bytes()
+    append_judged(file, ROW)
+    assert file.read_bytes() == before
+
+
+DAMAGED = {
+    "header": b"a,b\n",
+    "verdict": b"digest,batch,verdict,at,uploaded,note\n1,2,maybe,4,5,6\n",
+    "cells": b"digest,batch,verdict,at,uploaded,note\n1,2,accepted\n",
+    "binary": b"\xff\xff",
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_ledger_is_refused(tmp_path: Path, case: str) -> None:
+    """The message names the file and the remedy."""
+    file = tmp_path / "inbox.csv"
+    file.write_bytes(DAMAGED[case])
+    with pytest.raises(UserError, match=r"inbox\.csv"):
+        read_judged(file)

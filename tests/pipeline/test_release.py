@@ -1,0 +1,354 @@
+"""Releases with real git and real DVC: what is made, what is verified, what is left alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+import release_case
+import yaml
+from release_case import CLASSES, add_batch, assert_trustworthy, more_items, objects, relabelled, tags
+from tiny import tiny_items
+from workspace import Workspace
+
+from pipeline import release, releases
+from pipeline.errors import OutageError, UserError, VerdictError
+from pipeline.parts import write_batch
+
+# A deprecation between DVC and a library of its own.
+pytestmark = [
+    pytest.mark.e2e,  # a release takes half a minute
+    pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A validated workspace that the others are copies of."""
+    return release_case.make_template(tmp_path_factory.mktemp("release") / "workspace")
+
+
+@pytest.fixture(scope="module")
+def released_template(template: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with one release, to be copied."""
+    copy = release_case.copy_of(template, tmp_path_factory.mktemp("released"))
+    copy.ok("python", "-m", "pipeline.release", "--message", "the first one")
+    return copy
+
+
+def enter(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Works in the workspace from here on."""
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(workspace.root / ".site"))
+    return workspace
+
+
+@pytest.fixture
+def project(template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace before its first release."""
+    return enter(release_case.copy_of(template, tmp_path), monkeypatch)
+
+
+@pytest.fixture
+def released(released_template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace with the release data/v1."""
+    return enter(release_case.copy_of(released_template, tmp_path), monkeypatch)
+
+
+def git_remote(workspace: Workspace, name: str = "origin") -> Path:
+    """An empty bare repository beside the workspace, as its git remote."""
+    bare = workspace.root.parent / f"{name}.git"
+    workspace.ok("git", "init", "-q", "--bare", str(bare))
+    workspace.ok("git", "remote", "add", name, str(bare))
+    return bare
+
+
+def card(workspace: Workspace, tag: str) -> dict[str, object]:
+    """The card of a release as its tag has it."""
+    found = json.loads(workspace.ok("git", "show", f"{tag}:data/releases/{tag.removeprefix('data/')}.json"))
+    assert isinstance(found, dict)
+    return found
+
+
+def spoil(file: Path, content: bytes | None) -> None:
+    """Puts other bytes into an object on the remote, or takes it away."""
+    file.parent.chmod(0o755)
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+        file.chmod(0o444)  # as DVC leaves objects, which it then believes unread
+
+
+def test_the_first_release_is_a_commit_a_tag_and_verified_bytes(released: Workspace) -> None:
+    """The tag is annotated with the message, at a commit whose pointer names objects that the remote has unharmed."""
+    assert tags(released) == ["data/v1"]
+    assert released.ok("git", "cat-file", "-t", "data/v1").strip() == "tag"
+    assert released.ok("git", "tag", "--list", "-n1", "data/v1").split(maxsplit=1)[1].strip() == "the first one"
+    assert len(objects(released)) == 2
+    assert_trustworthy(released)
+
+
+def test_the_release_leaves_nothing_to_commit(released: Workspace) -> None:
+    """Pointer, card and the new remote are in the commit; git has nothing more to say."""
+    assert released.ok("git", "status", "--porcelain") == ""
+    changed = released.ok("git", "show", "--format=", "--name-only", "HEAD").split()
+    assert changed == [".dvc/config", "data/dataset.dvc", "data/releases/v1.json", "data/releases/v1.md"]
+
+
+def test_the_card_tells_what_is_in_the_release(released: Workspace) -> None:
+    """Items, groups, splits and class shares are those of the dataset, and its bytes are those on disk."""
+    facts = card(released, "data/v1")
+    content = facts["content"]
+    assert isinstance(content, dict)
+    assert (content["items"], content["groups"], content["superseded"]) == (16, 8, 0)
+    assert content["splits"]["test"] == {"items": 4, "groups": 2, "accepted": 4}
+    assert [each["name"] for each in content["classes"]] == CLASSES
+    assert sum(each["px"] for each in content["classes"]) == 16 * 48 * 64
+    assert content["validation"]["passed"] is True
+    assert facts["schema"] == 1
+    part = released.root / "data" / "dataset" / "first" / "part-00000.parquet"
+    assert facts["bytes"] == part.stat().st_size
+
+
+def test_the_default_remote_is_set_up_beside_the_workspace(released: Workspace) -> None:
+    """Without a configured remote a folder becomes it, with DVC's own verification on."""
+    config = (released.root / ".dvc" / "config").read_text()
+    assert "url = ../../segloop-remote" in config
+    assert "verify = True" in config
+
+
+def test_nothing_new_makes_nothing_new(released: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same content again is neither committed nor tagged nor read back."""
+    before = released.ok("git", "rev-parse", "HEAD")
+    release.main("again")
+    capsys.readouterr()
+    release.main("and again")
+    assert tags(released) == ["data/v1"]
+    assert released.ok("git", "rev-parse", "HEAD") == before
+    said = capsys.readouterr().out
+    assert "nothing is new since data/v1" in said
+    assert "0 of them read back" in said
+
+
+def test_a_missing_object_is_sent_again(released: Workspace) -> None:
+    """What the remote has lost since comes back, though DVC holds the folder for pushed."""
+    lost = next(file for name, file in objects(released).items() if not name.endswith(".dir"))
+    content = lost.read_bytes()
+    spoil(lost, None)
+    released.ok("dvc", "push")
+    assert not lost.exists()
+    release.main("again")
+    assert lost.read_bytes() == content
+
+
+def test_a_corrupt_object_is_sent_again(released: Workspace) -> None:
+    """Bytes that rotted on the remote are found by their digest and replaced."""
+    rotten = next(file for name, file in objects(released).items() if not name.endswith(".dir"))
+    content = rotten.read_bytes()
+    spoil(rotten, bytes(len(content)))
+    release.main("again")
+    assert rotten.read_bytes() == content
+
+
+def test_a_corrupt_list_is_sent_again(released: Workspace) -> None:
+    """The list of the folder's files is verified like the files."""
+    rotten = next(file for name, file in objects(released).items() if name.endswith(".dir"))
+    spoil(rotten, b"[]")
+    release.main("again")
+    assert_trustworthy(released)
+
+
+def test_a_remote_that_takes_nothing_is_an_outage(project: Workspace) -> None:
+    """Where the remote is no folder, nothing is tagged and the exit code says outage."""
+    release_case.remote_of(project).write_text("in the way")
+    with pytest.raises(OutageError, match="storage"):
+        release.main("no room")
+    assert tags(project) == []
+
+
+def test_a_failed_verdict_stops_the_release(project: Workspace) -> None:
+    """A dataset that fails its validation is neither pushed nor tagged."""
+    project.set_params({"validate": {"min_images_per_class": 100}})
+    with pytest.raises(VerdictError, match="docs/index"):
+        release.main("bad")
+    assert tags(project) == []
+    assert not release_case.remote_of(project).exists()
+
+
+def test_a_validation_that_cannot_run_is_no_verdict(project: Workspace) -> None:
+    """Where a stage stops for another reason, the error is the user's, not a verdict."""
+    (project.root / "data" / "splits.csv").write_text("nonsense\n")
+    with pytest.raises(UserError, match="dvc repro validate"):
+        release.main("bad")
+
+
+def test_what_the_user_has_staged_stays_out(project: Workspace) -> None:
+    """Other staged and unstaged changes are neither committed nor lost."""
+    (project.root / "notes.txt").write_text("mine")
+    project.ok("git", "add", "notes.txt")
+    (project.root / "dvc.yaml").write_text((project.root / "dvc.yaml").read_text() + "\n")
+    release.main("only the data")
+    assert project.ok("git", "status", "--porcelain").splitlines() == [" M dvc.yaml", "A  notes.txt"]
+
+
+def test_a_dry_run_changes_nothing(project: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """It validates and says what would be made; no remote, commit, tag or pointer comes of it."""
+    before = project.ok("git", "status", "--porcelain"), project.ok("git", "rev-parse", "HEAD")
+    release.main("look", dry_run=True)
+    assert "would release data/v1: 16 items in 8 groups" in capsys.readouterr().out
+    assert (project.ok("git", "status", "--porcelain"), project.ok("git", "rev-parse", "HEAD")) == before
+    assert tags(project) == []
+    assert not release_case.remote_of(project).exists()
+
+
+def test_branch_and_tag_reach_the_git_remote(project: Workspace) -> None:
+    """Where a git remote is set, both are pushed."""
+    bare = git_remote(project)
+    release.main("shared")
+    refs = project.ok("git", "ls-remote", str(bare))
+    assert "refs/tags/data/v1" in refs
+    assert project.ok("git", "rev-parse", "HEAD").strip() in refs
+
+
+def test_a_git_remote_that_is_away_is_an_outage_before_anything_is_done(project: Workspace) -> None:
+    """A number cannot be chosen without knowing the others' releases."""
+    project.ok("git", "remote", "add", "origin", str(project.root.parent / "nowhere.git"))
+    with pytest.raises(OutageError, match="origin"):
+        release.main("alone")
+    assert tags(project) == []
+
+
+def test_a_tag_that_did_not_reach_the_remote_is_pushed_later(released: Workspace) -> None:
+    """A release whose last step failed is finished by the next call, without a new release."""
+    bare = git_remote(released)
+    release.main("again")
+    assert tags(released) == ["data/v1"]
+    assert "refs/tags/data/v1" in released.ok("git", "ls-remote", str(bare))
+
+
+def test_a_release_of_somebody_else_must_be_fetched_first(released: Workspace) -> None:
+    """A tag on the remote that is unknown here stops the release before it takes the same number."""
+    bare = git_remote(released)
+    released.ok("git", "push", "-q", str(bare), "data/v1:refs/tags/data/v2", "data/v1")
+    with pytest.raises(UserError, match="data/v2"):
+        release.main("clash")
+
+
+def test_a_rejected_push_names_the_way_out(released: Workspace) -> None:
+    """When somebody pushed to the branch in between, neither branch nor tag arrives, and the remedy is told."""
+    bare = git_remote(released)
+    other = released.root.parent / "other"
+    released.ok("git", "clone", "-q", str(released.root), str(other))
+    for command in (
+        ("commit", "-q", "--allow-empty", "-m", "theirs"),
+        ("push", "-q", str(bare), "HEAD"),
+    ):
+        released.ok("git", "-C", str(other), "-c", "user.name=b", "-c", "user.email=b@x", *command)
+    released.ok("git", "commit", "-q", "--allow-empty", "-m", "mine")
+    with pytest.raises(UserError, match="git tag -d data/v1"):
+        release.main("again")
+    assert "refs/tags" not in released.ok("git", "ls-remote", str(bare))
+
+
+def test_credentials_in_the_shared_configuration_are_refused(project: Workspace) -> None:
+    """A release commits .dvc/config, so a password in it is an error that names the key and not the value."""
+    project.ok("dvc", "remote", "add", "-d", "bucket", "s3://bucket/path")
+    project.ok("dvc", "remote", "modify", "bucket", "secret_access_key", "hunter2")
+    with pytest.raises(UserError, match="secret_access_key") as raised:
+        release.main("leak")
+    assert "hunter2" not in str(raised.value)
+
+
+def test_an_unfinished_merge_stops_the_release(project: Workspace) -> None:
+    """Git cannot commit single files in the middle of a merge: that is said before any work."""
+    (project.root / ".git" / "MERGE_HEAD").write_text(project.ok("git", "rev-parse", "HEAD"))
+    with pytest.raises(UserError, match="a merge"):
+        release.main("now")
+
+
+def test_a_message_is_needed(project: Workspace) -> None:
+    """A list of releases without words helps nobody."""
+    with pytest.raises(UserError, match="message"):
+        release.main("  \n")
+    assert tags(project) == []
+
+
+def test_a_second_release_at_the_same_time_is_refused(project: Workspace) -> None:
+    """One release at a time in a workspace."""
+    with release.only_one(project.root / release.LOCK), pytest.raises(OutageError, match="Another release"):
+        release.main("both")
+
+
+def test_a_second_release_moves_only_new_parts(released: Workspace) -> None:
+    """Three further items cost one part and one list on the remote; the card counts what changed."""
+    before = set(objects(released))
+    names = ["item-001", "item-005"]
+    add_batch(released, "second", [*relabelled(names, lambda mask: mask.clip(0, 3)), *more_items(3, seed=7)])
+    release.main("more")
+    new = set(objects(released)) - before
+    assert sorted(name.endswith(".dir") for name in new) == [False, True]
+    assert set(objects(released)) >= before
+    facts = card(released, "data/v2")
+    expected = {"since": "data/v1", "added": 3, "relabelled": 2, "removed": 0, "replaced": 0, "moved": 0}
+    assert facts["changes"] == expected
+    content = facts["content"]
+    assert isinstance(content, dict)
+    assert (content["items"], content["superseded"]) == (19, 2)
+    assert_trustworthy(released)
+
+
+def test_a_changed_taxonomy_is_a_new_release(released: Workspace) -> None:
+    """The content is more than the bytes: another name for a class is something new."""
+    file = released.root / "data" / "taxonomy.yaml"
+    taxonomy = yaml.safe_load(file.read_text())
+    taxonomy["classes"][4]["critical"] = True
+    file.write_text(yaml.safe_dump(taxonomy))
+    release.main("obstacles are critical now")
+    assert tags(released) == ["data/v1", "data/v2"]
+
+
+def test_the_list_shows_every_release(released: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row a release: its message, its items, and whether it was pushed."""
+    assert tags(released) == ["data/v1"]
+    releases.main()
+    said = capsys.readouterr().out
+    assert "data/v1" in said
+    assert "the first one" in said
+    assert "no git remote" in said
+
+
+def test_the_list_says_what_is_not_pushed(released: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tag that the git remote lacks is shown with the command that pushes it."""
+    git_remote(released)
+    releases.main()
+    assert "`segloop release` pushes it" in capsys.readouterr().out
+
+
+def test_a_dataset_that_a_stage_makes_is_released_by_its_lock(project: Workspace) -> None:
+    """Where a stage's output is the dataset, dvc.lock and dvc.yaml are the pointer, and nothing is added."""
+    stages = yaml.safe_load((project.root / "dvc.yaml").read_text())
+    stages["stages"]["copy"] = {"cmd": "cp -r data/dataset data/made", "deps": ["data/dataset"], "outs": ["data/made"]}
+    (project.root / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    project.set_params({"dataset": {"path": "data/made"}})
+    release.main("made")
+    listed = project.ok("git", "show", "--format=", "--name-only", "HEAD").split()
+    assert {"dvc.lock", "dvc.yaml"} <= set(listed)
+    assert not (project.root / "data" / "made.dvc").exists()
+    lock = yaml.safe_load(project.ok("git", "show", "data/v1:dvc.lock"))
+    assert lock["stages"]["copy"]["outs"][0]["md5"] in objects(project)
+
+
+def test_an_empty_dataset_is_no_release(project: Workspace) -> None:
+    """The verdict of an empty dataset is a failure, and stays one here."""
+    project.ok("rm", "-r", "data/dataset")
+    write_batch(project.root / "data" / "dataset", "none", list(tiny_items(groups=0)), ["camera"], CLASSES)
+    with pytest.raises(VerdictError):
+        release.main("nothing")
+
+
+def test_a_dry_run_counts_what_would_change(released: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a new batch, the changes against the last release are told, and no release is made."""
+    add_batch(released, "second", [*relabelled(["item-001"], lambda mask: mask.clip(0, 3)), *more_items(3, seed=7)])
+    release.main("look", dry_run=True)
+    said = capsys.readouterr().out
+    assert "would release data/v2: 19 items in 9 groups; 3 added, 1 relabelled since data/v1" in said
+    assert tags(released) == ["data/v1"]
