@@ -22,6 +22,7 @@ from benchmarks.comparison import RESULTS, interleaved_ms
 from benchmarks.gate_coverage import (
     CHOSEN,
     COVERED,
+    ERRS,
     IOU,
     LEVEL,
     REPLICATES,
@@ -134,7 +135,7 @@ def told(found: Row) -> list[str]:
 
     worst = 100 * found["largest_wrong_promotion"]
     return [
-        f"From {found['min_groups']} groups that hold a class on, the lower bound errs in at most 5%, but for chance.",
+        f"From {found['min_groups']} groups that hold a class on, the lower bound errs in at most {100 * ERRS:.1f}%.",
         f"From there on intervals hold the truth in {low} to {high}%, as the former in the mean over the classes.",
         f"With fewer than {found['min_groups']} such groups the gate simulated here says insufficient evidence.",
         f"For the worst class the intervals do {onwards(groups['worst_class'])}.",

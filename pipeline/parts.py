@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROW_GROUP_ROWS = 32
+ROW_GROUP_BYTES = 32 * 2**20
 PART_BYTES = 128 * 2**20
 BATCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SAMPLING = ("uniform", "selected")
@@ -258,13 +258,23 @@ def _fill_part(writer: pq.ParquetWriter, stream: Iterator[Item], schema: pa.Sche
     """Writes row groups until the part is full; returns whether the stream may hold more."""
     written = 0
     while written < PART_BYTES:
-        rows = [_row(item) for item in islice(stream, ROW_GROUP_ROWS)]
+        rows, held = _row_group(stream)
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=ROW_GROUP_ROWS)
-        if len(rows) < ROW_GROUP_ROWS:
+        if len(rows) < ROW_GROUP_ROWS and held < ROW_GROUP_BYTES:
             return False
-        written += sum(len(row["image"]["bytes"]) + len(row["mask"]["bytes"]) for row in rows)
+        written += held
     return True
+
+
+def _row_group(stream: Iterator[Item]) -> tuple[list[dict[str, Any]], int]:
+    """The next rows, as many as make a group or reach its bytes: large images must not pile up in memory."""
+    rows: list[dict[str, Any]] = []
+    held = 0
+    while len(rows) < ROW_GROUP_ROWS and held < ROW_GROUP_BYTES and (item := next(stream, None)) is not None:
+        rows.append(_row(item))
+        held += len(item.image) + len(item.mask)
+    return rows, held
 
 
 def _encoding(schema: pa.Schema) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pipeline.dossiers.score_rows import ScoreRow, class_rows, mean_row, slice_r
 from pipeline.dossiers.sides import Evidence
 from pipeline.dossiers.wording import counted, listing, moment, service_level, value
 from pipeline.evaluate import Holdout
-from pipeline.gating.verdict import Outcome, Verdict
+from pipeline.gating.verdict import Decision, Outcome, Verdict
 from pipeline.scores import calibration_error, number, reliability
 
 MOST_NAMED = 4
@@ -54,6 +54,7 @@ class Dossier:
 
     Attributes:
         title: The version.
+        version: Its number.
         against: What it was compared with.
         passed: The gate's verdict.
         sentence: The verdict in a sentence.
@@ -79,6 +80,7 @@ class Dossier:
     """
 
     title: str
+    version: int
     against: str
     passed: bool
     sentence: str
@@ -117,9 +119,10 @@ def assemble(inputs: DossierInputs, holdout: Holdout, candidate: Evidence, champ
     classes, mean = class_rows(verdict, candidate, champion), mean_row(verdict, candidate, champion)
     tables, left_out = matrices(candidate, champion)
     slices, slices_left_out = slice_rows(verdict, holdout.slices, candidate, champion)
-    blocking = [each for each in verdict.decisions if each.blocks]
+    blocking = _blocking(verdict)
     return Dossier(
         title=candidate.title,
+        version=candidate.subject.version,
         against=f"compared with champion version {champion.subject.version}"
         if champion
         else ALONE
@@ -215,8 +218,13 @@ def _sentence(verdict: Verdict) -> str:
     also = f" Evidence is insufficient for {counted(unsure, 'other')}, which does not block." if unsure else ""
     if verdict.passed:
         return f"Passes every required one of {count} service levels.{also}"
-    blocking = [service_level(each.slo) for each in verdict.decisions if each.blocks]
+    blocking = [service_level(each.slo) for each in _blocking(verdict)]
     return f"Blocked by {len(blocking)} of {count} service levels: {listing(blocking, MOST_NAMED)}.{also}"
+
+
+def _blocking(verdict: Verdict) -> list[Decision]:
+    """What blocks, critical classes first."""
+    return sorted((each for each in verdict.decisions if each.blocks), key=lambda each: not each.critical)
 
 
 def _score_card(row: ScoreRow) -> Card:

@@ -34,6 +34,15 @@ def test_a_large_batch_becomes_several_parts(tmp_path: Path, monkeypatch: pytest
     assert len(read_index(tmp_path)) == 70
 
 
+def test_large_images_make_small_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row group is closed once it holds its share of bytes, so that memory does not grow with the images."""
+    monkeypatch.setattr(pipeline.parts, "ROW_GROUP_BYTES", 1)
+    write_batch(tmp_path, "one", tiny_items(groups=5, per_group=1, size=(8, 8)))
+    index = read_index(tmp_path)
+    assert index.sort_values("row_group")["row_group"].tolist() == [0, 1, 2, 3, 4]
+    assert len([*read_items(tmp_path, index)]) == 5
+
+
 def test_a_selection_reads_only_its_rows(tiny_dataset: Callable[..., Path]) -> None:
     """Reading some rows of the index yields those items in their order."""
     root = tiny_dataset()

@@ -233,3 +233,17 @@ def wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
             pass
         time.sleep(0.5)
     raise AssertionError(f"{url} does not answer")
+
+
+def test_a_version_bears_the_commit_that_it_is_registered_at(outputs: Outputs, tmp_path: Path) -> None:
+    """Settings of the export may have changed since the training, whose run keeps its own commit."""
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    for words in (["init"], ["add", "params.yaml"], ["commit", "-m", "start"]):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True, capture_output=True)
+    with (tmp_path / "params.yaml").open("a") as params:
+        params.write("# another precision\n")
+    register.main(outputs.data)
+    (version,) = versions()
+    sha = subprocess.run([*git, "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert version.tags["mlflow.source.git.commit"] == sha.strip()
+    assert version.tags["segloop.git_dirty"] == "true"
