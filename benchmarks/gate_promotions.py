@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.gate_coverage import IOU, LEVEL, PREVALENCES, REPLICATES, SEED
+from benchmarks.gate_coverage import IOU, PREVALENCES, REPLICATES, SEED, levels
 from benchmarks.gate_simulation import BATCH, Evaluation, Places, Pool, batches, measured, pools
 from pipeline.gating.bootstrap import Bootstrap
-from pipeline.gating.claims import paired_level
 from pipeline.gating.measures import Measure, difference
 from pipeline.gating.units import Resampling
 from training.metrics import ratio
@@ -89,15 +88,15 @@ def _by_truth(
 
 def _against_limit(drawn: Places, candidate: Pool, _: Pool, seed: int, enough: int) -> dict[str, Passed]:
     measure = measured(candidate.overlaps(), drawn)
-    value, lower = _bounded(measure, len(drawn), seed, np.full(drawn.shape[1], LEVEL))
-    return {"gate": (_holding(candidate, drawn) >= enough) & (lower >= IOU), "point estimate": value >= IOU}
+    holding = _holding(candidate, drawn)
+    value, lower = _bounded(measure, holding, len(drawn), seed)
+    return {"gate": (holding >= enough) & (lower >= IOU), "point estimate": value >= IOU}
 
 
 def _against_champion(drawn: Places, candidate: Pool, champion: Pool, seed: int, enough: int) -> dict[str, Passed]:
     change = difference(measured(candidate.overlaps(), drawn), measured(champion.overlaps(), drawn))
     holding = _holding(candidate, drawn)
-    levels = np.array([paired_level(LEVEL, int(each)) for each in holding])
-    value, lower = _bounded(change, len(drawn), seed, levels)
+    value, lower = _bounded(change, holding, len(drawn), seed)
     return {
         "gate": (holding >= enough) & (lower >= -MARGIN),
         "point estimate": value >= -MARGIN,
@@ -105,9 +104,9 @@ def _against_champion(drawn: Places, candidate: Pool, champion: Pool, seed: int,
     }
 
 
-def _bounded(measure: Measure, groups: int, seed: int, levels: Any) -> tuple[Any, Any]:
+def _bounded(measure: Measure, holding: Places, groups: int, seed: int) -> tuple[Any, Any]:
     found = Bootstrap(Resampling(np.arange(groups), groups, "groups"), REPLICATES, seed).replicate(measure)
-    return found.value, found.lower(levels)
+    return found.value, found.lower(levels(holding))
 
 
 def _holding(pool: Pool, drawn: Places) -> npt.NDArray[np.intp]:

@@ -11,6 +11,7 @@ from benchmarks.gate_coverage import LEVEL, REPLICATES, SEED
 from benchmarks.gate_simulation import Evaluation, Floats, Places, Pool, image_parts, measured, pools
 from pipeline.gating import measures
 from pipeline.gating.bootstrap import Bootstrap
+from pipeline.gating.claims import deciding_level
 from pipeline.gating.units import Resampling, resampling
 
 Row = dict[str, Any]
@@ -95,7 +96,7 @@ def _judged(kind: Sequences, overlaps: Floats, drawn: Places, fixed: bool) -> Fl
         measure = measured(overlaps, places[:, np.newaxis])
         units = _units(kind, None if fixed else measures.influence(measure))
         found = Bootstrap(units, REPLICATES, seed).replicate(measure)
-        (low, high), lower = found.interval(LEVEL), found.lower(LEVEL)
+        (low, high), lower = found.interval(LEVEL), found.lower(deciding_level(LEVEL, units.count))
         rows.append([units.count, (low[0] <= truth) & (truth <= high[0]), lower[0] > truth])
     return np.array(rows, np.float64)
 

@@ -26,6 +26,7 @@ ACTIONS = {
     "diff": "Compare two releases: items, labels, class shares, taxonomy.",
     "dataset": "Print the dataset's items, groups, splits, class shares and sizes.",
     "show": "Write items as pictures: image, mask and overlay.",
+    "labels": "Check the masks of the dataset, and list those that are probably wrong.",
     "track": "Complete the MLflow run of the last training.",
     "register": "Register the evaluated model as a candidate version in MLflow.",
     "summary": "Print the IoU per class and where to look next.",

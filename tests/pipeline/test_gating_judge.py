@@ -6,7 +6,7 @@ import pytest
 from known_quality import counts, gate_params
 
 from pipeline.errors import UserError
-from pipeline.gating.claims import Classes, paired_level
+from pipeline.gating.claims import Classes, deciding_level
 from pipeline.gating.judge import Figure, Judgement, holm, judge
 from pipeline.gating.verdict import Decision, Outcome
 
@@ -133,8 +133,8 @@ def test_holm_corrects_for_the_number_of_claims() -> None:
     assert math.isnan(adjusted[1])
 
 
-def test_a_difference_of_two_models_is_bounded_more_strictly_with_few_groups() -> None:
+def test_bounds_are_stricter_with_few_groups() -> None:
     """The chance of error is cut where few groups hold the class, and is the usual one where many do."""
-    assert paired_level(0.95, 20) == pytest.approx(0.975)
-    assert paired_level(0.95, 10_000) == pytest.approx(0.95, abs=2e-4)
-    assert paired_level(0.95, 0) < 1
+    assert deciding_level(0.95, 20) == pytest.approx(0.975)
+    assert deciding_level(0.95, 10_000) == pytest.approx(0.95, abs=2e-4)
+    assert deciding_level(0.95, 0) < 1
