@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: tiny seeded datasets on disk, made by the real writers."""
 
+import logging
 import os
 
 # One thread a worker: the workers share the machine, and threads that spin slow each other down.
@@ -30,8 +31,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True)
 def own_environment() -> Iterator[None]:
-    """No test sees what another exported: MLflow, for one, writes the address of its store into the environment."""
+    """No test sees what another exported: MLflow, for one, writes the address of its store into the environment.
+
+    DVC's log keeps writing to the stream that an earlier test captured, and fails since that is closed.
+    """
     before = dict(os.environ)
+    logging.getLogger("dvc").handlers.clear()
     yield
     os.environ.clear()
     os.environ.update(before)
