@@ -65,20 +65,23 @@ def certify(
         output_contract=output_contract(files),
     )
     certificate = issue(registry.key, grant)
-    draft = Draft(
-        kind=reasons.kind,
-        model_name=version.name,
-        version=version.version,
-        model_digest=files.model_digest,
-        actor=author(Path()),
-        gate_digest=reasons.gate_digest,
-        note=reasons.note,
-        override=reasons.override,
-        payload={"certificate": certificate.model_dump()},
-    )
-    registry.log.append(draft, expected_sequence=sequence)
+    registry.log.append(_draft(certificate, reasons), expected_sequence=sequence)
     reconcile(version.name, registry.log.entries(version.name))
     return certificate
+
+
+def _draft(certificate: Certificate, reasons: Reasons) -> Draft:
+    return Draft(
+        kind=reasons.kind,
+        model_name=certificate.model_name,
+        version=certificate.version,
+        model_digest=certificate.model_digest,
+        actor=author(Path()),
+        gate_digest=certificate.gate_digest,
+        note=reasons.note,
+        override=certificate.override,
+        payload={"certificate": certificate.model_dump()},
+    )
 
 
 def output_contract(files: VersionFiles) -> int:

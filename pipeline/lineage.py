@@ -21,11 +21,14 @@ from pipeline.outputs import short
 from pipeline.params import Section, read_section
 from pipeline.register import RegisterParams
 from pipeline.registry_access import RegistryParams, open_registry
+from pipeline.releasing.card import card_at
+from pipeline.releasing.git import Git
 from pipeline.served_requests import version_of_request
 from pipeline.tracking import AUTHOR_TAG, COMMIT_TAG, DIRTY_TAG, client, configure, outage
 
 RUN = re.compile(r"[0-9a-f]{32}")
 MOST_NAMED = 5
+DATASET_TAG = "segloop.dataset_dvc"
 
 
 class LineageParams(Section):
@@ -116,8 +119,17 @@ def run_facts(version: Registered) -> dict[str, str]:
         "author": tags.get(AUTHOR_TAG, "not recorded"),
         "trained at commit": _commit(tags),
         "registered at commit": _commit(version.tags),
-        "dataset in DVC": tags.get("segloop.dataset_dvc", "not recorded"),
+        "dataset in DVC": tags.get(DATASET_TAG, "not recorded"),
+        "dataset release": release_of(tags.get(DATASET_TAG)),
     }
+
+
+def release_of(dvc_hash: str | None) -> str:
+    """The releases of this repository that hold a dataset of this DVC hash, or that there is none."""
+    git = Git(Path.cwd())
+    cards = {tag: card_at(git, tag) for tag in git.tags()} if dvc_hash else {}
+    found = [tag for tag, card in cards.items() if card and card.dvc_md5 == dvc_hash]
+    return ", ".join(found) or "none of this repository: `segloop release` makes one"
 
 
 def _commit(tags: dict[str, str]) -> str:
@@ -134,7 +146,7 @@ def tree(
         if entry.kind in CERTIFIED:
             said = "[bold red]override[/], " if entry.override else ""
             root.add(f"{entry.kind} by decision {entry.sequence} of {entry.at}: {said}{escape(entry.actor)}")
-    for key in ("run", "author", "trained at commit", "registered at commit", "dataset in DVC"):
+    for key in ("run", "author", "trained at commit", "registered at commit", "dataset in DVC", "dataset release"):
         root.add(escape(f"{key}: {facts[key]}"))
     place = root
     for link in links:

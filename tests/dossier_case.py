@@ -47,7 +47,7 @@ def write_case(root: Path, prefix: str = "item") -> DossierInputs:
     """
     items = _items(prefix)
     write_batch(root / "dataset", "first", items, ["camera"])
-    holdout = _listed(items)
+    holdout = listed(items)
     candidate, champion = (root / name for name in ("candidate", "champion"))
     for folder, bias in ((candidate, 40.0), (champion, 0.0)):
         write_json(folder / "holdout.json", holdout)
@@ -154,8 +154,9 @@ def _items(prefix: str) -> list[Item]:
     return items
 
 
-def _listed(items: list[Item]) -> dict[str, object]:
-    listed = [
+def listed(items: list[Item]) -> dict[str, object]:
+    """The content of a holdout.json of these items."""
+    rows = [
         {
             "item_id": each.item_id,
             "revision": each.revision,
@@ -167,7 +168,7 @@ def _listed(items: list[Item]) -> dict[str, object]:
         }
         for each in items
     ]
-    return {"digest": digest_json(listed), "acknowledged": [], "items": listed}
+    return {"digest": digest_json(rows), "acknowledged": [], "items": rows}
 
 
 def _write_version(folder: Path, dataset: Path, bias: float) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import registry_case
 import yaml
+from dossier_case import listed
 from mlflow import MlflowClient
 from onnx import helper
 from stage_outputs import PROMISES, TAXONOMY, graph, write_store
@@ -184,7 +185,7 @@ def _template() -> Path:
     write_store(root)
     items = _items()
     write_batch(root / "data/dataset", "first", items, ["camera"])
-    write_json(root / "data/holdout.json", _listed(items))
+    write_json(root / "data/holdout.json", listed(items))
     write_json(root / "data/validation/verdict.json", {"passed": True, "quarantined": 0})
     (root / "data/taxonomy.yaml").write_text(TAXONOMY)
     sections = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -257,19 +258,3 @@ def _items() -> list[Item]:
         slices = {"camera": "front" if number % 2 else "rear"}
         items.append(Item(name, pixels, labels, name, name, f"g{number}", *digests, "test", slices=slices))
     return items
-
-
-def _listed(items: list[Item]) -> dict[str, object]:
-    listed = [
-        {
-            "item_id": each.item_id,
-            "revision": each.revision,
-            "image_sha256": each.sha256,
-            "mask_sha256": each.mask_source_sha256,
-            "group": each.group,
-            "sequence_index": None,
-            "slices": each.slices,
-        }
-        for each in items
-    ]
-    return {"digest": digest_json(listed), "acknowledged": [], "items": listed}

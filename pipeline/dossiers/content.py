@@ -123,11 +123,7 @@ def assemble(inputs: DossierInputs, holdout: Holdout, candidate: Evidence, champ
     return Dossier(
         title=candidate.title,
         version=candidate.subject.version,
-        against=f"compared with champion version {champion.subject.version}"
-        if champion
-        else ALONE
-        if verdict.alone
-        else "a first promotion: there is no champion",
+        against=_against(verdict),
         passed=verdict.passed,
         sentence=_sentence(verdict),
         reason=blocking[0].why if blocking else "",
@@ -220,6 +216,12 @@ def _sentence(verdict: Verdict) -> str:
         return f"Passes every required one of {count} service levels.{also}"
     blocking = [service_level(each.slo) for each in _blocking(verdict)]
     return f"Blocked by {len(blocking)} of {count} service levels: {listing(blocking, MOST_NAMED)}.{also}"
+
+
+def _against(verdict: Verdict) -> str:
+    if verdict.champion:
+        return f"compared with champion version {verdict.champion.version}"
+    return ALONE if verdict.alone else "a first promotion: there is no champion"
 
 
 def _blocking(verdict: Verdict) -> list[Decision]:

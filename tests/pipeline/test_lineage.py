@@ -1,6 +1,8 @@
 """`segloop lineage` on real versions in a real MLflow store."""
 
 import json
+import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,8 @@ from stage_outputs import write_outputs, write_store
 
 from pipeline import lineage, register, track
 from pipeline.errors import UserError, VerdictError
+from pipeline.files import write_json
+from pipeline.releasing.card import Card, card_files
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
@@ -89,3 +93,22 @@ def test_a_run_without_a_version_is_told() -> None:
     run = MlflowClient().create_run(MlflowClient().get_run(run_id()).info.experiment_id).info.run_id
     with pytest.raises(UserError, match="was never registered"):
         lineage.main(run)
+
+
+def test_the_release_of_the_dataset_is_named(tmp_path: Path) -> None:
+    """The tag whose card has the dataset's DVC hash; without one, the way to make one."""
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    facts = {"message": "docks", "author": "t", "created_at": "", "parent": "", "dataset": "data/dataset"}
+    card = Card(1, "data/v1", **facts, dvc_md5="abc.dir", bytes=1, parts=1, content_digest="d", changes={}, content={})
+    file, _ = card_files("data/v1")
+    write_json(tmp_path / file, asdict(card))
+    for words in (
+        ["init"],
+        ["add", "-f", str(file)],
+        ["commit", "-m", "docks"],
+        ["tag", "-a", "data/v1", "-m", "docks"],
+    ):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True, capture_output=True)
+    assert lineage.release_of("abc.dir") == "data/v1"
+    assert "`segloop release` makes one" in lineage.release_of("def.dir")
+    assert "`segloop release` makes one" in lineage.release_of(None)
