@@ -1,6 +1,7 @@
 """The `segloop` command: a table of commands, each imported only when it is called."""
 
 import importlib
+import re
 import sys
 
 import click
@@ -26,7 +27,7 @@ ACTIONS = {
     "diff": "Compare two releases: items, labels, class shares, taxonomy.",
     "dataset": "Print the dataset's items, groups, splits, class shares and sizes.",
     "show": "Write items as pictures: image, mask and overlay.",
-    "labels": "Check the masks of the dataset, and list those that are probably wrong.",
+    "labels check": "Check the masks of the dataset, and list those that are probably wrong.",
     "track": "Complete the MLflow run of the last training.",
     "register": "Register the evaluated model as a candidate version in MLflow.",
     "summary": "Print the IoU per class and where to look next.",
@@ -54,19 +55,28 @@ class Listing(click.Group):
                 formatter.write_dl(list(commands.items()))
 
 
+def _listed(commands: dict[str, str]) -> list[click.Command]:
+    return [click.Command(name, help=line) for name, line in commands.items()]
+
+
 listing = Listing(
     name="segloop",
     help="The MLOps loop for semantic segmentation.\n\nExample: segloop ingest photos/ --format folders --batch may",
-    commands=[click.Command(name, help=line) for name, line in {**ACTIONS, **STAGES}.items()],
+    commands=_listed({**ACTIONS, **STAGES}),
 )
 
 
 def main() -> None:
     """Runs the command line of the process; see `pipeline.command.run` for the exit codes."""
     arguments = sys.argv[1:]
-    if arguments and arguments[0] in listing.commands:
-        module = importlib.import_module(f"pipeline.{arguments[0].replace('-', '_')}")
-        run(module.main, arguments[1:], name=f"segloop {arguments[0]}")
+    for words in (2, 1):  # `labels check` is a command, as `ingest` is
+        name = " ".join(arguments[:words])
+        if name in listing.commands:
+            module = importlib.import_module(f"pipeline.{re.sub('[- ]', '_', name)}")
+            run(module.main, arguments[words:], name=f"segloop {name}")
+    family = {name.split()[1]: line for name, line in ACTIONS.items() if name.split()[0] == " ".join(arguments[:1])}
+    if family:
+        click.Group(name=arguments[0], commands=_listed(family))(arguments[1:], prog_name=f"segloop {arguments[0]}")
     listing(arguments, prog_name="segloop")
 
 

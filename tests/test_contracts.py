@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_the_command_line_knows_every_stage() -> None:
 @pytest.mark.parametrize("name", [*STAGES, *ACTIONS])
 def test_a_commands_line_in_the_list_is_the_first_of_its_help(name: str) -> None:
     """The list of commands and each command's own help say the same."""
-    main = importlib.import_module(f"pipeline.{name.replace('-', '_')}").main
+    main = importlib.import_module(f"pipeline.{re.sub('[- ]', '_', name)}").main
     assert main.__doc__.splitlines()[0] == {**STAGES, **ACTIONS}[name]
 
 

@@ -39,6 +39,14 @@ def test_a_wrong_option_of_a_command_exits_2_without_a_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_family_of_commands_lists_its_members() -> None:
+    """`segloop labels --help` names what can be done with labels; a wrong member exits 2."""
+    assert "check" in _segloop("labels", "--help").stdout
+    done = _segloop("labels", "chekc")
+    assert done.returncode == 2
+    assert "chekc" in done.stderr
+
+
 def test_an_unknown_command_exits_2() -> None:
     """The message names the command received."""
     done = _segloop("trian")
@@ -46,9 +54,9 @@ def test_an_unknown_command_exits_2() -> None:
     assert "trian" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["prepare", "catalog", "validate", "ingest"])
+@pytest.mark.parametrize("command", ["prepare", "catalog", "validate", "ingest", "labels check"])
 def test_a_commands_help_has_an_example(command: str) -> None:
     """Every command's help shows how it is called."""
-    done = _segloop(command, "--help")
+    done = _segloop(*command.split(), "--help")
     assert done.returncode == 0
     assert f"Example: segloop {command}" in done.stdout

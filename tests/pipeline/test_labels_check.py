@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.images import encode_image, encode_mask
-from pipeline.labels import Act, main
+from pipeline.labels_check import main
 from pipeline.parts import Item, write_batch
 
 
@@ -38,7 +38,7 @@ def check(tmp_path: Path, taxonomy_file: Path, params_file: Callable[..., Path])
     def run(*wrong: Item) -> dict[str, object]:
         sound = [item(f"sound-{number:02}", *scene(number)) for number in range(12)]
         write_batch(tmp_path / "dataset", "one", [*sound, *wrong])
-        main(Act.CHECK, tmp_path / "dataset", tmp_path / "labels", taxonomy_file, params_file(labels={"workers": 1}))
+        main(tmp_path / "dataset", tmp_path / "labels", taxonomy_file, params_file(labels={"workers": 1}))
         content = json.loads((tmp_path / "labels" / "suspicions.json").read_text())
         assert isinstance(content, dict)
         return content
@@ -84,4 +84,4 @@ def test_what_cannot_be_read_is_told_and_does_not_stop_the_rest(
 def test_an_empty_dataset_is_an_error(tmp_path: Path, taxonomy_file: Path, params_file: Callable[..., Path]) -> None:
     """There is nothing to check."""
     with pytest.raises(UserError, match="holds no items"):
-        main(Act.CHECK, tmp_path / "none", tmp_path / "labels", taxonomy_file, params_file())
+        main(tmp_path / "none", tmp_path / "labels", taxonomy_file, params_file())

@@ -2,7 +2,6 @@
 
 import html
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -29,12 +28,6 @@ TOLD = 20  # rows on the terminal; the files have all
 STYLE = "body { font-family: sans-serif; margin: 2em; } img { max-width: 48%; } figure { margin: 0 0 2em; }"
 
 
-class Act(StrEnum):
-    """What to do."""
-
-    CHECK = "check"
-
-
 class LabelsParams(Section):
     """Section `labels`.
 
@@ -50,7 +43,6 @@ class LabelsParams(Section):
 
 
 def main(
-    act: Annotated[Act, typer.Argument(help="check.")] = Act.CHECK,
     dataset: Annotated[Path | None, typer.Option(help="The dataset's folder, if not params' dataset.path.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the list and its pictures; replaced as a whole.")] = Path(
         "data/labels"
@@ -65,7 +57,6 @@ def main(
 
     Example: segloop labels check
     """
-    del act  # there is one
     settings, limits = read_section(LabelsParams, "labels", params), read_section(Limits, "limits", params)
     root, classes = dataset or read_section(DatasetParams, "dataset", params).path, load_taxonomy(taxonomy)
     index = read_index(root)
