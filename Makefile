@@ -11,10 +11,10 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint lock bench browser clean
+.PHONY: help setup demo test check lint lock bench browser label-studio clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(READY) ## Create .venv with every dependency at its locked version
 
@@ -49,6 +49,10 @@ browser: ## Chromium for the tests of the dossier's page, from Debian's packages
 
 test: lint browser ## All tests: lint, types, unit tests and the journeys
 	pytest -n 2
+
+label-studio: | $(UV) ## Label Studio in an environment of its own, for the tests of the round trip (850 MB)
+	test -x .segloop/label-studio/bin/python || $(UV) venv --quiet --python $(PYTHON) .segloop/label-studio
+	$(UV) pip install --quiet --python .segloop/label-studio/bin/python "label-studio==1.23.2"
 
 lock: | $(UV) ## Resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --extra dev --python-version 3.11 --no-emit-index-url --no-header \

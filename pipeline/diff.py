@@ -11,7 +11,7 @@ from pipeline.files import atomic_dir, write_json
 from pipeline.images import Limits
 from pipeline.params import Section, read_section
 from pipeline.releasing.card import card_at
-from pipeline.releasing.difference import VOID, Difference, differ
+from pipeline.releasing.difference import VOID, Difference, differ, varied
 from pipeline.releasing.difference_page import page
 from pipeline.releasing.difference_pictures import pictures
 from pipeline.releasing.git import Git
@@ -47,7 +47,7 @@ def main(
     before, after = open_release(root, old), open_release(root, new)
     difference = differ(before, after, (card_at(git, old), card_at(git, new)), limits)
     folder = out or FOLDER / f"{_plain(old)}-{_plain(new)}"
-    chosen = [each.item_id for each in difference.relabelled if not each.problem][: settings.pictures]
+    chosen = varied(difference.relabelled, settings.pictures)
     painting = Painting(limits, before.taxonomy.palette(), alpha)
     with atomic_dir(folder) as temporary:
         drawn = list(pictures(before, after, chosen, painting, settings.picture_px))
@@ -64,6 +64,9 @@ def show(difference: Difference) -> None:
     items = difference.items
     print(f"{difference.old.name}: {items.before} items; {difference.new.name}: {items.after} items")
     print(", ".join(f"{count} {name}" for name, count in items.counts.items()))
+    for side in (difference.old, difference.new):
+        for sentence in side.losses.sentences:
+            print(f"{side.name} is no longer whole: {sentence}")
     for line in difference.taxonomy:
         print(f"taxonomy: {line}")
     for each in difference.classes:

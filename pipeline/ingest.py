@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -32,6 +32,7 @@ from pipeline.parts import (
     checked_batch_name,
     write_batch,
 )
+from pipeline.releasing.purged import RECORD, read_record
 from pipeline.splits import Ledger, SplitParams, append_ledger, read_ledger
 from pipeline.taxonomy import Remap, Taxonomy, load_taxonomy
 
@@ -58,11 +59,12 @@ class MaskOrientation(StrEnum):
 
 @dataclass(frozen=True)
 class Target:
-    """Where a batch goes: the dataset, its ledger, and the folder of the lists of what was left out."""
+    """Where a batch goes: the dataset, its ledger, the lists of what was left out; and the record of what is gone."""
 
     dataset: Path
     splits: Path
     rejected: Path
+    purged: Path = RECORD
 
 
 def main(  # noqa: PLR0913, PLR0917 - a command's options
@@ -104,11 +106,9 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
     limits = read_section(Limits, "limits", params)
     how = Conversion(labels, limits, mask_orientation is MaskOrientation.AS_STORED)
     planned = plan(found.items, group_by, sequence_by)
-    items = [each.item for each in planned.values()]
     workers = read_section(IngestParams, "ingest", params).workers
-    converted = progress(convert_all(items, how, workers), total=len(items), label=f"ingest {batch}")
-    with nullcontext() if dry_run else locked(target.dataset, target.splits):
-        intake = open_intake(planned, target, rules)
+    with begun(planned, how, target, rules, workers, dry_run=dry_run) as (intake, stream):
+        converted = progress(stream, total=len(planned), label=f"ingest {batch}")
         try:
             outcome = add(intake, converted, target, dry_run=dry_run)
         finally:
@@ -118,11 +118,35 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
         print(f"next: dvc add {target.dataset}, then dvc repro")
 
 
+@contextmanager
+def begun(
+    planned: dict[str, Planned], how: Conversion, target: Target, rules: Rules, workers: int, *, dry_run: bool
+) -> Iterator[tuple[Intake, Iterator[Converted]]]:
+    """A batch that is about to be added: its judge, and its items as they are converted.
+
+    Unless it is a rehearsal, no other ingestion comes in between.
+
+    Args:
+        planned: The items by name.
+        how: How they are converted.
+        target: Where they go.
+        rules: How they enter.
+        workers: Processes that convert; 0 takes every core.
+        dry_run: It is a rehearsal.
+
+    Raises:
+        UserError: See `open_intake`.
+    """
+    with nullcontext() if dry_run else locked(target.dataset, target.splits):
+        yield open_intake(planned, target, rules), convert_all([each.item for each in planned.values()], how, workers)
+
+
 def open_intake(planned: dict[str, Planned], target: Target, rules: Rules) -> Intake:
     """Prepares the judgement of a batch against what the dataset and the ledger hold.
 
     Raises:
-        UserError: The dataset or ledger is damaged, its masks hold other classes, or a split cannot be taken over.
+        UserError: The dataset, the ledger or the record of purges is damaged, the masks hold other classes, or a
+            split cannot be taken over.
     """
     check_classes(target.dataset, rules.class_names)
     ledger = read_ledger(target.splits)
@@ -130,7 +154,7 @@ def open_intake(planned: dict[str, Planned], target: Target, rules: Rules) -> In
         _refuse_takeover(planned, ledger, target, rules)
     own = {item.item_id: known(item) for item in stored_items(target.dataset / rules.batch)}
     others_hold = known_items(target.dataset, set(planned) - set(own), rules.batch)
-    return Intake(planned, others_hold, ledger, rules, own)
+    return Intake(planned, others_hold, ledger, rules, own, read_record(target.purged).images)
 
 
 def _refuse_takeover(planned: Mapping[str, Planned], ledger: Ledger, target: Target, rules: Rules) -> None:

@@ -71,6 +71,7 @@ class Intake:
         plan: What is planned for each item, by name.
         known: Items that other batches hold, by name.
         own: Items that this very batch holds already, when it is run again, by name.
+        purged: Why an image was removed for good and must not come back, by the SHA-256 of its bytes.
         ledger: The split ledger as it stands.
         rules: How the batch enters.
     """
@@ -80,6 +81,7 @@ class Intake:
     ledger: Ledger
     rules: Rules
     own: Mapping[str, Known] = field(default_factory=dict)
+    purged: Mapping[str, str] = field(default_factory=dict)
     rejects: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0
     oriented: int = 0
@@ -123,7 +125,7 @@ class Intake:
         return [LedgerRow(group, split, self.rules.batch) for group, split in sorted(placed.items())]
 
     def _judged(self, converted: Converted, planned: Planned) -> Item | None:
-        problem = converted.problem or self._misplaced(planned)
+        problem = converted.problem or self.purged.get(converted.sha256) or self._misplaced(planned)
         if problem:
             self.rejects[converted.name] = problem
             return None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROW_GROUP_ROWS = 32
 ROW_GROUP_BYTES = 32 * 2**20
 PART_BYTES = 128 * 2**20
+PART_NAME = "part-{:05d}.parquet"
 BATCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SAMPLING = ("uniform", "selected")
 CLASSES_KEY = b"segloop.classes"
@@ -133,7 +134,7 @@ def write_batch(
         raise UserError(f"Batch '{batch}' exists in {root}. Parts are immutable: choose another name.")
     with atomic_dir(folder) as temporary:
         count = _write_parts(temporary, items, schema)
-    return [folder / _part_name(number) for number in range(count)]
+    return [folder / PART_NAME.format(number) for number in range(count)]
 
 
 def checked_batch_name(batch: str) -> str:
@@ -146,9 +147,7 @@ def checked_batch_name(batch: str) -> str:
 def read_index(root: Path, *, tombstones: bool = False) -> "pd.DataFrame":
     """Reads every column but the bytes: the winning revision of each item, tombstoned items left out.
 
-    Args:
-        root: The dataset's folder.
-        tombstones: Keep the rows of removed items too, which hold the revision that a return must exceed.
+    With `tombstones` it keeps the rows of removed items too, which hold the revision that a return must exceed.
 
     Returns:
         One row per item, sorted by `item_id`: the format's columns, slice columns, and `batch`, `part` (relative
@@ -159,12 +158,45 @@ def read_index(root: Path, *, tombstones: bool = False) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    tables = [_part_index(root, part) for part in parts(root)]
+    tables = []
+    for part in parts(root):
+        with opened(part) as file:
+            tables.append(index_table(file, batch=part.parent.name, part=part.relative_to(root).as_posix()))
     if not tables:
         return pd.DataFrame({name: pd.Series(dtype="object") for name in [*INDEX_COLUMNS, *PLACE_COLUMNS]})
     table = pa.concat_tables(tables, promote_options="default")
-    winners = _winners(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
-    return winners if tombstones else winners[~winners["deleted"].astype(bool)].reset_index(drop=True)
+    found = winners(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+    return found if tombstones else found[~found["deleted"].astype(bool)].reset_index(drop=True)
+
+
+def index_table(file: pq.ParquetFile, **constants: str) -> pa.Table:
+    """Every row of a part without images and masks, with its place (`row_group`, `row`) and columns of one value."""
+    table = file.read(columns=[name for name in file.schema_arrow.names if name not in {"image", "mask"}])
+    sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+    rows = np.concatenate([np.arange(0), *map(np.arange, sizes)])
+    for name, value in constants.items():
+        table = table.append_column(name, pa.array([value] * len(rows), pa.string()))
+    groups = pa.array(np.repeat(np.arange(len(sizes)), sizes), pa.int32())
+    return table.append_column("row_group", groups).append_column("row", pa.array(rows, pa.int32()))
+
+
+def winners(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The row of the highest revision of each item, tombstones too, sorted by `item_id`.
+
+    Raises:
+        UserError: Equal revisions of an item differ in content.
+    """
+    ordered = rows.sort_values(["item_id", "revision", "part", "row_group", "row"], kind="stable")
+    same = ordered[ordered.duplicated(["item_id", "revision"], keep=False)]
+    content = same.groupby(["item_id", "revision"])[["sha256", "mask_source_sha256", "deleted"]].nunique(dropna=False)
+    differing = content[(content > 1).any(axis=1)].index.tolist()
+    if differing:
+        item, revision = differing[0]
+        raise UserError(
+            f"{len(differing)} items have equal revisions with different content, first '{item}' revision {revision} "
+            f"in {sorted(same[same['item_id'] == item]['part'])}. Ingest the newer one with `--relabel`.",
+        )
+    return ordered.drop_duplicates("item_id", keep="last").reset_index(drop=True)
 
 
 @contextmanager
@@ -181,7 +213,7 @@ def opened(part: Path) -> Iterator[pq.ParquetFile]:
                 raise UserError(f"{part} is no part of a dataset: the columns {missing} are missing.")
             yield file
     except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(part, error) from None
+        raise UserError(f"{part} is damaged: {error}. Restore it with `dvc checkout` or ingest it again.") from None
 
 
 def check_classes(root: Path, class_names: Sequence[str]) -> None:
@@ -191,10 +223,8 @@ def check_classes(root: Path, class_names: Sequence[str]) -> None:
         UserError: A part was converted to classes that are not the first of these, in this order.
     """
     for part in parts(root):
-        try:
-            metadata = pq.read_schema(part).metadata or {}
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _damaged(part, error) from None
+        with opened(part) as file:
+            metadata = file.schema_arrow.metadata or {}
         stored = json.loads(metadata.get(CLASSES_KEY, b"[]"))
         if stored != list(class_names)[: len(stored)]:
             raise UserError(
@@ -236,19 +266,13 @@ def _schema(slice_names: Sequence[str]) -> pa.Schema:
     dotted = [name for name in slice_names if "." in name]
     if dotted:
         raise UserError(f"Slice columns cannot have a dot in their name, which stands for a part, received {dotted}.")
-    columns = {**_FIELDS, **{name: pa.string() for name in sorted(slice_names)}}
-    return pa.schema(list(columns.items()))
-
-
-def _part_name(number: int) -> str:
-    return f"part-{number:05d}.parquet"
+    return pa.schema([*_FIELDS.items(), *((name, pa.string()) for name in sorted(slice_names))])
 
 
 def _write_parts(folder: Path, items: Iterable[Item], schema: pa.Schema) -> int:
-    stream, count = iter(items), 0
-    more = True
-    while more or count == 0:
-        with pq.ParquetWriter(folder / _part_name(count), schema, **_encoding(schema)) as writer:
+    stream, count, more = iter(items), 0, True
+    while more:
+        with pq.ParquetWriter(folder / PART_NAME.format(count), schema, **encoding(schema)) as writer:
             more = _fill_part(writer, stream, schema)
         count += 1
     return count
@@ -277,7 +301,8 @@ def _row_group(stream: Iterator[Item]) -> tuple[list[dict[str, Any]], int]:
     return rows, held
 
 
-def _encoding(schema: pa.Schema) -> dict[str, Any]:
+def encoding(schema: pa.Schema) -> dict[str, Any]:
+    """How a part of this schema is written: the options of `pyarrow.parquet.ParquetWriter`."""
     # Images and masks are compressed already: a second pass costs time and gains nothing.
     bulk = {"image.bytes": "NONE", "mask.bytes": "NONE"}
     others = {"image.path": "ZSTD", "mask.path": "ZSTD"}
@@ -290,36 +315,3 @@ def _row(item: Item) -> dict[str, Any]:
     row["image"] = {"bytes": item.image, "path": item.image_path}
     row["mask"] = {"bytes": item.mask, "path": item.mask_path}
     return row | item.slices
-
-
-def _part_index(root: Path, part: Path) -> pa.Table:
-    with opened(part) as file:
-        table = file.read(columns=[name for name in file.schema_arrow.names if name not in {"image", "mask"}])
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
-    groups = np.repeat(np.arange(len(sizes)), sizes)
-    rows = np.concatenate([np.arange(size) for size in sizes]) if sizes else np.arange(0)
-    relative = part.relative_to(root)
-    return (
-        table.append_column("batch", pa.array([relative.parent.name] * len(groups), pa.string()))
-        .append_column("part", pa.array([relative.as_posix()] * len(groups), pa.string()))
-        .append_column("row_group", pa.array(groups, pa.int32()))
-        .append_column("row", pa.array(rows, pa.int32()))
-    )
-
-
-def _damaged(part: Path, error: Exception) -> UserError:
-    return UserError(f"{part} is damaged: {error}. Restore it with `dvc checkout` or ingest it again.")
-
-
-def _winners(rows: "pd.DataFrame") -> "pd.DataFrame":
-    ordered = rows.sort_values(["item_id", "revision", "part", "row_group", "row"], kind="stable")
-    same = ordered[ordered.duplicated(["item_id", "revision"], keep=False)]
-    content = same.groupby(["item_id", "revision"])[["sha256", "mask_source_sha256", "deleted"]].nunique(dropna=False)
-    differing = content[(content > 1).any(axis=1)].index.tolist()
-    if differing:
-        item, revision = differing[0]
-        raise UserError(
-            f"{len(differing)} items have equal revisions with different content, first '{item}' revision {revision} "
-            f"in {sorted(same[same['item_id'] == item]['part'])}. Ingest the newer one with `--relabel`.",
-        )
-    return ordered.drop_duplicates("item_id", keep="last").reset_index(drop=True)

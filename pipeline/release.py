@@ -62,14 +62,16 @@ def only_one(lock: Path) -> Iterator[None]:
     """Holds the lock, which the system releases when the process ends, however it ends.
 
     Raises:
-        OutageError: Another release is being made in this workspace.
+        OutageError: Another release or purge is under way in this workspace.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OutageError("Another release is being made in this workspace. Wait for it, then try again.") from None
+            raise OutageError(
+                "Another release or purge is under way in this workspace. Wait, then try again."
+            ) from None
         yield
 
 

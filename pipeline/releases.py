@@ -9,6 +9,7 @@ from pipeline.command import run
 from pipeline.errors import OutageError
 from pipeline.releasing.card import card_at
 from pipeline.releasing.git import Git
+from pipeline.releasing.purged import RECORD, read_record
 
 NOT_KNOWN, NOT_PUSHED = "?", "no"
 
@@ -26,6 +27,9 @@ def main() -> None:
     # What users wrote is printed as it is: brackets are no markup, colons no pictograms.
     there = pushed(git)
     Console(markup=False, emoji=False, highlight=False).print(table(git, list(reversed(tags)), there))
+    for purge in read_record(Path.cwd() / RECORD).purges:
+        if purge.releases:
+            print(f"{', '.join(purge.releases)} no longer whole: {len(purge.items)} item(s) {purge.reason}")
     if there is not None and tags[-1] not in there:
         print(f"{tags[-1]} is in this repository only: `segloop release` pushes it")
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -31,26 +31,49 @@ class ShowParams(Section):
 def main(
     items: Annotated[list[str], typer.Argument(help="Names of the items.")],
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")],
+    release: Annotated[
+        str | None, typer.Option(help="A release (data/v3) to read them from; nothing is checked out.")
+    ] = None,
     dataset: Annotated[Path | None, typer.Option(help="The dataset's folder, if not params' dataset.path.")] = None,
     taxonomy: Annotated[Path, typer.Option(help="The taxonomy.")] = Path("data/taxonomy.yaml"),
     params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
 ) -> None:
     """Write items as pictures: image, mask and overlay.
 
+    Of the dataset as it lies here, or of a release with its own taxonomy.
+
     Example: segloop show 0001TP_006690 0001TP_006720 --out pictures
     """
-    root = dataset or read_section(DatasetParams, "dataset", params).path
     limits = read_section(Limits, "limits", params)
     alpha = read_section(ShowParams, "show", params).alpha
-    palette = load_taxonomy(taxonomy).palette()
-    index = read_index(root)
-    names = file_names(index["item_id"])
-    for row, image, mask in read_items(root, _rows(root, index, items)):
-        stem = out / names[row["item_id"]]
-        for name, picture in pictures(row["item_id"], image, mask, Painting(limits, palette, alpha)).items():
+    if release:
+        shown = _of_release(release, items)
+    else:
+        root = dataset or read_section(DatasetParams, "dataset", params).path
+        index = read_index(root)
+        found = read_items(root, _rows(root, index, items))
+        shown = Shown(found, file_names(index["item_id"]), load_taxonomy(taxonomy).palette())
+    for row, image, mask in shown.items:
+        stem = out / shown.names[row["item_id"]]
+        for name, picture in pictures(row["item_id"], image, mask, Painting(limits, shown.palette, alpha)).items():
             file = stem.with_name(f"{stem.name}_{name}.png")
             write_atomic(file, encode_image(picture))
             print(file)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown.
+
+    Attributes:
+        items: Row, encoded image, encoded mask of each.
+        names: File names by item.
+        palette: Colours by mask value. Shape: (256, 3), uint8.
+    """
+
+    items: Iterable[tuple[dict[str, Any], bytes, bytes]]
+    names: dict[str, str]
+    palette: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -98,6 +121,14 @@ def file_names(items: Iterable[str]) -> dict[str, str]:
     return {
         item: name if uses[name] == 1 else f"{name}-{sha256_bytes(item.encode())[:8]}" for item, name in plain.items()
     }
+
+
+def _of_release(revision: str, items: list[str]) -> Shown:
+    from pipeline.releasing.reader import open_release  # DVC takes a second, which the others need not wait
+
+    release = open_release(Path.cwd(), revision)
+    found = (release.item(item) for item in dict.fromkeys(items))
+    return Shown(found, file_names(release.index["item_id"]), release.taxonomy.palette())
 
 
 def _rows(root: Path, index: pd.DataFrame, items: list[str]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from workspace import ROOT, Workspace, make_workspace
 from pipeline.files import sha256_bytes
 from pipeline.images import Limits, decode_mask, encode_mask
 from pipeline.parts import Item, write_batch
+from pipeline.releasing.purged import RECORD, read_record
 from pipeline.splits import LedgerRow, append_ledger, read_ledger
 
 CLASSES = ["background", "floor", "pallet", "human", "obstacle"]
@@ -75,13 +76,16 @@ def tags(workspace: Workspace) -> list[str]:
 
 
 def assert_trustworthy(workspace: Workspace) -> None:
-    """Every tag that exists names bytes that lie on the remote, each with the digest of its name."""
-    there = objects(workspace)
+    """Every tag that exists names bytes that lie on the remote, each with the digest of its name.
+
+    What was purged since is there as what stands in for it.
+    """
+    there, record = objects(workspace), read_record(workspace.root / RECORD)
     for tag in tags(workspace):
         pointer = yaml.safe_load(workspace.ok("git", "show", f"{tag}:data/dataset.dvc"))
         folder = pointer["outs"][0]["md5"]
         listed = json.loads(there[folder].read_bytes())
-        for name in [folder, *(entry["md5"] for entry in listed)]:
+        for name in [folder, *(record.stand_in(entry["md5"]) for entry in listed)]:
             content = there[name].read_bytes()
             assert hashlib.md5(content, usedforsecurity=False).hexdigest() == name.removesuffix(".dir")
 

@@ -8,14 +8,13 @@ from pipeline.formats import READERS, read_source
 from pipeline.formats.convert import Conversion
 from pipeline.formats.labels import Labels
 from pipeline.formats.plan import plan
-from pipeline.formats.pool import convert_all
 from pipeline.formats.source import SourceItem
 from pipeline.images import Limits
 from pipeline.inboxes.manifest import BatchError, Manifest
-from pipeline.ingest import Target, add, open_intake
-from pipeline.ingest_guard import locked
+from pipeline.ingest import Target, add, begun
 from pipeline.intake import Intake, Rules
 from pipeline.parts import BATCH_NAME, check_classes
+from pipeline.releasing.purged import read_record
 from pipeline.splits import SplitParams, read_ledger
 from pipeline.taxonomy import Taxonomy
 
@@ -58,12 +57,13 @@ class Ingestion:
     group_by: str | None
 
     def check(self) -> None:
-        """Makes sure that dataset, ledger and expression are in order, so that no batch is blamed for them.
+        """Makes sure that all but the batches is in order, so that none of them is blamed for it.
 
         Raises:
             UserError: They are not.
         """
         read_ledger(self.target.splits)
+        read_record(self.target.purged)
         check_classes(self.target.dataset, self.taxonomy.names)
         plan([], self.group_by, None)
 
@@ -117,19 +117,17 @@ class Ingestion:
         planned = plan(items, self.group_by, None)
         labels = Labels(self.taxonomy, self.taxonomy.remaps.get(manifest.source), source.legend)
         how = Conversion(labels, self.limits, mask_as_stored=False)
-        # The split that a batch comes with is never taken over, and no item of another batch is overwritten.
+        # The split that a batch comes with is never taken over, and no item of another batch is overwritten unasked.
         rules = Rules(
             batch=name,
             source=manifest.source or manifest.format,
-            sampling="uniform",
-            relabel=False,
+            sampling=manifest.sampling,
+            relabel=manifest.relabel,
             accept_split=False,
             splits=self.splits,
             class_names=tuple(self.taxonomy.names),
         )
-        with locked(self.target.dataset, self.target.splits):
-            intake = open_intake(planned, self.target, rules)
-            converted = convert_all([each.item for each in planned.values()], how, self.workers)
+        with begun(planned, how, self.target, rules, self.workers, dry_run=False) as (intake, converted):
             return intake, add(intake, converted, self.target, dry_run=False)
 
 
@@ -143,4 +141,5 @@ def _completed(item: SourceItem, manifest: Manifest) -> SourceItem:
 
 
 def _as_named_there(text: str, root: Path) -> str:
-    return text.replace(f"{root}/", "").replace(str(root), "the batch")
+    said = text.replace("--relabel", '`"relabel": true` in the manifest')
+    return said.replace(f"{root}/", "").replace(str(root), "the batch")

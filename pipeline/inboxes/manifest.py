@@ -75,6 +75,8 @@ class Manifest(_Model):
         taxonomy_version: The taxonomy that the annotators worked with.
         annotator: Who drew the masks, where a file of the batch does not say it by item.
         captured_at: When the images were taken, likewise.
+        sampling: How the images were chosen; `selected` by a model, they never enter the holdout.
+        relabel: Items that the dataset knows become new revisions where they differ, instead of an error.
     """
 
     schema_: Literal[1] = Field(alias="schema")
@@ -84,6 +86,8 @@ class Manifest(_Model):
     source: Text = ""
     annotator: Text | None = None
     captured_at: Annotated[AwareDatetime, AfterValidator(_in_range)] | None = None
+    sampling: Literal["uniform", "selected"] = "uniform"
+    relabel: bool = False
 
     @property
     def bytes(self) -> int:

@@ -1,94 +1,204 @@
 """What is measured of each annotated image to judge its mask, in several processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from pipeline.command import progress
+from pipeline.files import sha256_bytes
 from pipeline.images import ImageError, Limits, decode_image, decode_mask
-from pipeline.label_qa.alignment import align
+from pipeline.label_qa.alignment import Alignment, align
+from pipeline.label_qa.disagreement import Opinion, Regions, disputed_regions, opinion
+from pipeline.label_qa.layout import layout
+from pipeline.label_qa.objects import Objects, objects_of
+from pipeline.label_qa.outlines import Drawing, drawing
 from pipeline.parts import read_items
+from pipeline.taxonomy import Taxonomy
+
+MODEL = "model"  # column of the index: the folder of the graph that judges the item, empty for none
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was measured of one mask beside its image.
+
+    Attributes:
+        classes: How many classes the mask holds.
+        alignment: How its outlines agree with the image's edges; None where it has hardly an outline.
+        drawing: How it was drawn.
+        layout: Its classes on a coarse grid.
+        objects: Its objects.
+        regions: Where a model contradicts it; None without a model.
+    """
+
+    classes: int
+    alignment: Alignment | None
+    drawing: Drawing
+    layout: Pixels
+    objects: Objects
+    regions: Regions | None
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of one item; all but the name is None where its image and mask cannot be compared.
+    """One item as the check sees it.
 
     Attributes:
         item_id: Its name.
-        in_place: How far the outlines agree with the image's edges; see `alignment.Alignment`.
-        gain: How much better they would elsewhere.
-        dx: Where that is, in pixels to the right.
-        dy: The same, downwards.
-        classes: How many classes the mask holds.
-        problem: Why nothing could be measured.
+        revision: Its revision.
+        group: Its group.
+        place: Its place in the group's sequence; -1 where it is not known.
+        image: Digest of the image.
+        mask: Digest of the mask.
+        annotator: Who drew the mask; None where it is not known.
+        seen: What was measured; None where image and mask cannot be compared.
+        problem: Why not.
     """
 
     item_id: str
-    in_place: float | None = None
-    gain: float | None = None
-    dx: int | None = None
-    dy: int | None = None
-    classes: int | None = None
+    revision: int
+    group: str
+    place: int
+    image: str
+    mask: str
+    annotator: str | None
+    seen: Seen | None
     problem: str | None = None
 
 
-def look(item_id: str, image: bytes, mask: bytes, ignore_index: int, limits: Limits) -> Look:
+@dataclass(frozen=True)
+class Looking:
+    """What the measurements depend on besides the items.
+
+    Attributes:
+        dataset: The dataset's folder.
+        num_classes: C.
+        ignore_index: Void.
+        limits: What is refused before it is decoded.
+    """
+
+    dataset: Path
+    num_classes: int
+    ignore_index: int
+    limits: Limits
+
+    @classmethod
+    def at(cls, dataset: Path, taxonomy: Taxonomy, limits: Limits) -> "Looking":
+        """At a dataset of these classes."""
+        return cls(dataset, taxonomy.num_classes, taxonomy.ignore_index, limits)
+
+
+def see(
+    image: Pixels, mask: Pixels, looking: Looking, neighbours: Sequence[Pixels], said: Opinion | None = None
+) -> Seen:
     """Measures one annotated image.
 
     Args:
-        item_id: Its name.
-        image: Encoded.
-        mask: Encoded.
-        ignore_index: Void.
-        limits: What is refused before it is decoded.
+        image: Shape (H, W, 3), RGB.
+        mask: Shape (H, W).
+        looking: What it depends on.
+        neighbours: Masks of the frames before and after.
+        said: What a model says of it; None without a model.
     """
-    try:
-        pixels, labels = decode_image(image, limits), decode_mask(mask, limits)
-    except ImageError as error:
-        return Look(item_id, problem=str(error))
-    if pixels.shape[:2] != labels.shape:
-        return Look(item_id, problem=f"the image is {pixels.shape[1::-1]}, the mask {labels.shape[::-1]} pixels large")
-    classes = len(np.setdiff1d(np.unique(labels), [ignore_index]))
-    found = align(pixels, labels, ignore_index)
-    return Look(item_id, classes=classes) if found is None else Look(item_id, classes=classes, **asdict(found))
+    return Seen(
+        classes=len(np.setdiff1d(np.unique(mask), [looking.ignore_index])),
+        alignment=align(image, mask, looking.ignore_index),
+        drawing=drawing(mask, looking.ignore_index),
+        layout=layout(mask),
+        objects=objects_of(image, mask, looking.num_classes, neighbours),
+        regions=None if said is None else disputed_regions(mask, said, looking.num_classes),
+    )
 
 
-def looks(dataset: Path, index: pd.DataFrame, ignore_index: int, limits: Limits, workers: int) -> pd.DataFrame:
+def looks(index: pd.DataFrame, looking: Looking, workers: int) -> list[Look]:
     """Measures the items of an index, a row group at a time.
 
     Args:
-        dataset: The dataset's folder.
-        index: Rows of `read_index`.
-        ignore_index: Void.
-        limits: What is refused before it is decoded.
+        index: Rows of `read_index`, with the column `MODEL`.
+        looking: What it depends on.
         workers: Processes; 0 takes every core.
 
     Returns:
-        A row an item, sorted by name, with the attributes of `Look`.
+        A look an item, sorted by name.
     """
     groups = [rows for _, rows in index.groupby(["part", "row_group"], sort=True)]
-    count = len(groups)
-    arguments: tuple[list[Any], ...] = ([dataset] * count, groups, [ignore_index] * count, [limits] * count)
-    found: list[dict[str, Any]] = []
+    found: list[Look] = []
     with ProcessPoolExecutor(workers or None) as pool:
-        for rows in progress(pool.map(_look_at_group, *arguments), total=count, label="masks"):
-            found.extend(rows)
-    return pd.DataFrame(found, columns=list(Look.__dataclass_fields__)).sort_values("item_id", ignore_index=True)
+        done = pool.map(_look_at_group, groups, [looking] * len(groups))
+        for some in progress(done, total=len(groups), label="masks"):
+            found.extend(some)
+    return sorted(found, key=lambda each: each.item_id)
 
 
-def _look_at_group(dataset: Path, rows: pd.DataFrame, ignore_index: int, limits: Limits) -> list[dict[str, Any]]:
+@lru_cache(maxsize=1)
+def _segmenter(folder: str) -> Any:
+    from pipeline.inference import Segmenter
+
+    return Segmenter(Path(folder), threads=1)  # the processes share the cores
+
+
+def _look_at_group(rows: pd.DataFrame, looking: Looking) -> list[Look]:
     import cv2
 
-    cv2.setNumThreads(1)  # the processes share the cores
-    return list(_each(dataset, rows, ignore_index, limits))
+    cv2.setNumThreads(1)
+    ordered = rows.sort_values([MODEL, "row"], kind="stable")
+    neighbours = _Neighbours(rows, looking)
+    return [look for _, part in ordered.groupby(MODEL, sort=True) for look in _each(part, looking, neighbours)]
 
 
-def _each(dataset: Path, rows: pd.DataFrame, ignore_index: int, limits: Limits) -> Iterator[dict[str, Any]]:
-    for row, image, mask in read_items(dataset, rows):
-        yield asdict(look(row["item_id"], image, mask, ignore_index, limits))
+def _each(rows: pd.DataFrame, looking: Looking, neighbours: "_Neighbours") -> Iterator[Look]:
+    for row, image, mask in read_items(looking.dataset, rows):
+        place = -1 if pd.isna(row["sequence_index"]) else int(row["sequence_index"])
+        annotator = row["annotator"] if isinstance(row["annotator"], str) else None
+        facts = (
+            row["item_id"],
+            int(row["revision"]),
+            row["group"],
+            place,
+            row["sha256"],
+            sha256_bytes(mask),
+            annotator,
+        )
+        try:
+            pixels, labels = decode_image(image, looking.limits), decode_mask(mask, looking.limits)
+        except ImageError as error:
+            yield Look(*facts, seen=None, problem=str(error))
+            continue
+        if pixels.shape[:2] != labels.shape:
+            sizes = f"the image is {pixels.shape[1::-1]}, the mask {labels.shape[::-1]} pixels large"
+            yield Look(*facts, seen=None, problem=sizes)
+            continue
+        said = opinion(_segmenter(row[MODEL]), pixels, labels) if row[MODEL] else None
+        yield Look(*facts, seen=see(pixels, labels, looking, neighbours.of(row["item_id"]), said))
+
+
+class _Neighbours:
+    """The masks of the frames before and after, as far as they lie in the same row group: others cost a read each."""
+
+    def __init__(self, rows: pd.DataFrame, looking: Looking) -> None:
+        self._limits = looking.limits
+        placed = rows[rows["sequence_index"].notna()]
+        self._masks = {row["item_id"]: mask for row, _, mask in read_items(looking.dataset, placed)}
+        self._beside: dict[str, list[str]] = {}
+        for _, frames in placed.sort_values("sequence_index", kind="stable").groupby("group"):
+            names = frames["item_id"].tolist()
+            for before, after in pairwise(names):
+                self._beside.setdefault(before, []).append(after)
+                self._beside.setdefault(after, []).append(before)
+
+    def of(self, item_id: str) -> list[Pixels]:
+        found = []
+        for name in self._beside.get(item_id, []):
+            with suppress(ImageError):  # it is told of in its own place
+                found.append(decode_mask(self._masks[name], self._limits))
+        return found

@@ -1,25 +1,29 @@
-"""Turns what was seen of the masks into a ranked list of those that are probably wrong, with the reason."""
+"""Turns what was seen of the masks into a ranked list of those that are probably wrong, with reason and place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
-Scores = npt.NDArray[np.float64]
-
-WORST = 30.0  # standard deviations, as a mask without any outline counts
-MAD = 1.4826  # of a normal distribution, the standard deviation by the median of the absolute deviations
+from pipeline.label_qa.judged import Box, Judged, Scores
+from pipeline.label_qa.looks import Look
+from pipeline.label_qa.places import disputed, misnamed
+from pipeline.label_qa.whole_masks import alignments, coarse, conflicting, exchanges, specks
 
 
 class Kind(StrEnum):
     """What a mask is suspected of."""
 
+    CONFLICTING = "conflicting"
     EMPTY = "empty"
     SHIFTED = "shifted"
     UNRELATED = "unrelated"
+    EXCHANGED = "exchanged"
+    COARSE = "coarse"
+    SPECKS = "specks"
+    MISNAMED = "misnamed"
+    DISPUTED = "disputed"
 
 
 @dataclass(frozen=True)
@@ -28,76 +32,71 @@ class Suspicion:
 
     Attributes:
         item_id: Whose.
+        revision: Of the item.
         kind: Of what it is suspected.
-        score: How strongly, in standard deviations; comparable between kinds.
+        score: How strongly, in standard deviations of what is usual in the dataset; comparable between kinds.
         why: In a sentence.
+        class_name: The class that is doubted; None where it is the whole mask.
+        box: Where: left, top, right, bottom in pixels, the latter two exclusive; None where it is the whole mask.
     """
 
     item_id: str
+    revision: int
     kind: Kind
     score: float
     why: str
+    class_name: str | None = None
+    box: Box | None = None
 
 
-def scores(seen: pd.DataFrame) -> dict[Kind, Scores]:
-    """How suspicious each mask is of each kind of fault, (N,) each; larger is worse, NaN where nothing was measured.
+def judge(found: Sequence[Look], class_names: Sequence[str]) -> dict[Kind, Judged]:
+    """How suspicious each mask is of each kind of fault, beside the others.
 
     Args:
-        seen: As `looks` gives it.
+        found: As `looks` gives it.
+        class_names: By id.
     """
-    measured = seen["classes"].notna().to_numpy()
-    without = measured & seen["in_place"].isna().to_numpy()
-    agreement = seen["in_place"].to_numpy(np.float64, na_value=np.nan)
-    usual = agreement[~np.isnan(agreement)]
-    middle = float(np.median(usual)) if usual.size else 0.0
-    spread = max(MAD * float(np.median(np.abs(usual - middle))), 1.0) if usual.size else 1.0
-    empty = np.where(without, WORST, 0.0)
-    unrelated = np.where(without, 0.0, (middle - agreement) / spread)
-    gain = np.where(without, 0.0, seen["gain"].to_numpy(np.float64, na_value=np.nan))
+    empty, shifted, unrelated = alignments(found)
     return {
-        Kind.EMPTY: np.where(measured, empty, np.nan),
-        Kind.SHIFTED: np.where(measured, gain, np.nan),
-        Kind.UNRELATED: np.where(measured, unrelated, np.nan),
+        Kind.CONFLICTING: conflicting(found),
+        Kind.EMPTY: empty,
+        Kind.SHIFTED: shifted,
+        Kind.UNRELATED: unrelated,
+        Kind.EXCHANGED: exchanges(found, class_names),
+        Kind.COARSE: coarse(found),
+        Kind.SPECKS: specks(found),
+        Kind.MISNAMED: misnamed(found, class_names),
+        Kind.DISPUTED: disputed(found, class_names),
     }
 
 
-def overall(found: dict[Kind, Scores]) -> Scores:
-    """One score a mask, (N,): that of its worst suspicion."""
-    worst: Scores = np.fmax.reduce([found[kind] for kind in Kind])
+def overall(judged: dict[Kind, Judged]) -> Scores:
+    """One score a mask, (N,): that of its worst suspicion; NaN where nothing was measured."""
+    worst: Scores = np.fmax.reduce([each.scores for each in judged.values()])
     return worst
 
 
-def ranked(seen: pd.DataFrame, least: float) -> list[Suspicion]:
-    """The suspicious masks, worst first; each once, of the kind that explains it best.
+def ranked(
+    found: Sequence[Look], judged: dict[Kind, Judged], class_names: Sequence[str], least: float
+) -> list[Suspicion]:
+    """The suspicious masks, worst first; each once, of the first kind that explains it well enough.
 
-    A mask that lies better elsewhere is shifted, whatever its agreement in place.
+    A mask that lies better elsewhere is shifted, whatever else follows from that.
 
     Args:
-        seen: As `looks` gives it.
+        found: As `looks` gives it.
+        judged: As `judge` gives it.
+        class_names: By id.
         least: Score from which a mask is listed.
     """
-    found = scores(seen)
-    worst = overall(found)
+    worst = overall(judged)
     listed: list[Suspicion] = []
-    for place in np.argsort(-np.nan_to_num(worst, nan=-np.inf), kind="stable"):
+    for place in map(int, np.argsort(-np.nan_to_num(worst, nan=-np.inf), kind="stable")):
         if not worst[place] >= least:
             break
-        kind = next(each for each in Kind if found[each][place] >= least)
-        row = seen.iloc[place]
-        listed.append(Suspicion(str(row["item_id"]), kind, float(worst[place]), _why(kind, row)))
+        kind = next(kind for kind, each in judged.items() if each.scores[place] >= least)
+        each, look = judged[kind], found[place]
+        label, box = each.where.get(place, (None, None))
+        name = None if label is None else class_names[label]
+        listed.append(Suspicion(look.item_id, look.revision, kind, float(worst[place]), each.why(place), name, box))
     return listed
-
-
-def _why(kind: Kind, row: "pd.Series[Any]") -> str:
-    if kind is Kind.EMPTY:
-        return f"The mask has {row['classes']} class and no outline, or the image no edge."
-    if kind is Kind.SHIFTED:
-        return (
-            f"The outlines lie better on the image's edges when the mask is moved by {row['dx']:+.0f} px to the right "
-            f"and {row['dy']:+.0f} px down: they agree by {row['in_place']:.1f} standard deviations in place, by "
-            f"{row['gain']:.1f} more there."
-        )
-    return (
-        f"The outlines agree with the image's edges by {row['in_place']:.1f} standard deviations only, far less than "
-        "others of the dataset: perhaps the mask of another image."
-    )

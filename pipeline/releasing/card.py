@@ -114,6 +114,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         ("acknowledged flaws", flaws or "none"),
         ("accepted", f"{validation['accepted']:,}; {validation['quarantined']:,} in quarantine"),
         ("content digest", f"`{card.content_digest}`"),
+        ("digest of the accepted items", f"`{content.get('dataset_digest', 'not recorded')}`"),
         ("dataset", f"`{card.dataset}`, {card.parts:,} parts, {card.bytes:,} bytes"),
         ("DVC", f"`{card.dvc_md5}`"),
     ]

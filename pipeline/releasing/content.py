@@ -14,6 +14,7 @@ from pipeline.files import digest_json, read_json, read_table
 from pipeline.images import Limits
 from pipeline.params import read_section
 from pipeline.parts import parts
+from pipeline.prepare import accepted_items, dataset_digest
 from pipeline.read_facts import FactStore, read_facts
 from pipeline.scores import stacked
 
@@ -68,7 +69,9 @@ def read_content(root: Path, dataset: "Release", taxonomy: "Taxonomy", params: P
     columns = ["item_id", "revision", "deleted", "image_sha256", "mask_sha256", "split"]
     listed = rows.sort_values(columns[:3], kind="stable")[columns].astype(str).to_numpy().tolist()
     digest = digest_json([taxonomy.model_dump(mode="json"), acknowledged, listed])
+    accepted = accepted_items(root / CATALOG, root / VALIDATION).rename(columns={"sha256": "image_sha256"})
     facts = _counts(dataset) | _shares(catalog, taxonomy) | _validation(root, verdict)
+    facts |= {"dataset_digest": dataset_digest(taxonomy.version, accepted)}
     return Content(digest, facts | {"splits": _splits(dataset.index, judged), "taxonomy_version": taxonomy.version})
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,14 @@ class ItemChange:
         changed_px: Pixels of another class than before.
         share: Of the mask's pixels; 1 where the masks cannot be compared.
         problem: Why they cannot be compared; empty where they can.
+        flow: Which class lost most of its pixels to which other; empty where none did.
     """
 
     item_id: str
     changed_px: int
     share: float
     problem: str
+    flow: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,17 +148,30 @@ def differ(old: Release, new: Release, cards: tuple[Card | None, Card | None], l
     for each in agreements(old, new, items.relabelled, limits):
         if each.agreement is not None:
             matrix += each.agreement
-        changed.append(_change(each, same))
+        changed.append(_change(each, same, old.taxonomy.names, new.taxonomy.names))
     changed.sort(key=lambda each: (-each.share, each.item_id))
     shares = _shares(*cards, [*old.taxonomy.names, *new.taxonomy.names])
     return Difference(old, new, items, changed, matrix, taxonomy_changes(old.taxonomy, new.taxonomy), shares)
 
 
-def _change(each: Relabelled, same: npt.NDArray[np.bool_]) -> ItemChange:
+def varied(changes: Iterable[ItemChange], count: int) -> list[str]:
+    """The most changed items, in turn from those of each flow, so that one kind of change does not hide the others."""
+    of_flow: dict[str, list[str]] = {}
+    for each in changes:
+        if not each.problem:
+            of_flow.setdefault(each.flow, []).append(each.item_id)
+    in_turn = [name for names in zip_longest(*of_flow.values()) for name in names if name is not None]
+    return in_turn[:count]
+
+
+def _change(each: Relabelled, same: npt.NDArray[np.bool_], old: list[str], new: list[str]) -> ItemChange:
     if each.agreement is None:
         return ItemChange(each.item_id, 0, 1.0, each.problem)
     changed = each.changed_px(same)
-    return ItemChange(each.item_id, changed, changed / max(int(each.agreement.sum()), 1), "")
+    moved = np.where(same, 0, each.agreement)
+    row, column = (int(place) for place in np.unravel_index(moved.argmax(), moved.shape))
+    flow = f"{[*old, VOID][row]} to {[*new, VOID][column]}" if changed else ""
+    return ItemChange(each.item_id, changed, changed / max(int(each.agreement.sum()), 1), "", flow)
 
 
 def _shares(
@@ -175,5 +191,6 @@ def _side(release: Release) -> dict[str, Any]:
         "dvc_md5": release.folder_md5,
         "items": len(release.index),
         "parts": len(release.parts),
+        "purged": list(release.losses.sentences),
         "taxonomy_version": release.taxonomy.version,
     }

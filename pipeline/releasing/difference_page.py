@@ -10,7 +10,8 @@ NAMES_SHOWN = 100
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; border-bottom: 2px solid #ccc; margin-top: 2.5rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .5rem 0; }
+.wide { overflow-x: auto; } .matrix { font-size: 12px; } .matrix td, .matrix th { padding: .2rem .3rem; }
+table { border-collapse: collapse; margin: .5rem 0; }
 td, th { border: 1px solid #ddd; padding: .3rem .6rem; text-align: right; } th { background: #f4f4f4; }
 td:first-child, th:first-child { text-align: left; } .same { background: #eaf5ec; } .flow { background: #fbe9e7; }
 figure { margin: 0 0 2em; } img { max-width: 100%; display: block; } .heads { display: flex; } .heads span { flex: 1; }
@@ -48,7 +49,11 @@ def _counts(difference: Difference) -> str:
     items = difference.items
     rows = [("items before", f"{items.before:,}"), ("items after", f"{items.after:,}")]
     rows += [(name, f"{count:,}") for name, count in items.counts.items()]
-    return _table(["items", ""], rows)
+    sides = (difference.old, difference.new)
+    purged = [
+        f"{escape(side.name)} is no longer whole: {escape(each)}" for side in sides for each in side.losses.sentences
+    ]
+    return _table(["items", ""], rows) + (_listed("Purged", purged) if purged else "")
 
 
 def _shares(difference: Difference) -> str:
@@ -67,7 +72,7 @@ def _agreement(difference: Difference) -> str:
         return f"{title}<p>No mask changed.</p>"
     head = "".join(f"<th>{escape(name)}</th>" for name in difference.column_names)
     body = "".join(_agreement_row(difference, row) for row in range(len(difference.row_names)))
-    return f'{title}<div class="wide"><table><tr><th>old, into new</th>{head}</tr>{body}</table></div>'
+    return f'{title}<div class="wide matrix"><table><tr><th>old, into new</th>{head}</tr>{body}</table></div>'
 
 
 def _agreement_row(difference: Difference, row: int) -> str:
@@ -101,7 +106,8 @@ def _figures(difference: Difference, pictures: Sequence[Picture]) -> str:
     )
     figures = "".join(
         f"<figure><figcaption><b>{escape(each.item_id)}</b>: {about[each.item_id].share:.1%} of the pixels, "
-        f'{about[each.item_id].changed_px:,} px</figcaption><div class="strip"><div class="heads">{heads}</div>'
+        f"{about[each.item_id].changed_px:,} px, chiefly {escape(about[each.item_id].flow)}</figcaption>"
+        f'<div class="strip"><div class="heads">{heads}</div>'
         f'<img src="{escape(each.file)}" alt="{escape(each.item_id)} before and after"></div></figure>'
         for each in pictures
     )

@@ -14,12 +14,14 @@ from pipeline.releasing.comparison import Items
 from pipeline.releasing.content import Content
 from pipeline.releasing.git import Git, tag_name, tag_number
 from pipeline.releasing.pointer import Pointer, find_pointer
+from pipeline.releasing.purged import RECORD
 from pipeline.releasing.storage import check_no_secret, open_repo
 
 if TYPE_CHECKING:
     from pipeline.dataset import DatasetParams
 
 PARAMS, TAXONOMY, CONFIG = Path("params.yaml"), Path("data/taxonomy.yaml"), Path(".dvc/config")
+DECISIONS = Path("data/label_decisions.csv")  # what reviewers of masks decided, where there is any
 
 
 class ReleaseParams(Section):
@@ -51,6 +53,7 @@ class Making:
         folder_md5: DVC's digest of the dataset's folder.
         content: What is released.
         changes: Against the last release; None before the first.
+        purged: Items that the last release has lost since.
         sent_again: Objects that had to be put right on the remote.
         read_back: Objects that were read back from it.
     """
@@ -67,6 +70,7 @@ class Making:
     folder_md5: str = ""
     content: Content | None = None
     changes: Items | None = None
+    purged: int = 0
     sent_again: int = 0
     read_back: int = 0
 
@@ -83,7 +87,8 @@ class Making:
     def files(self) -> list[Path]:
         """The files of the release, as far as they are there; a ledger inside the dataset is DVC's."""
         ledger = [] if self.paths.splits.is_relative_to(self.paths.path) else [self.paths.splits]
-        listed = [*self.pointer.files, *ledger, TAXONOMY, PARAMS, CONFIG, *card_files(self.tag)]
+        acts = [DECISIONS, RECORD]
+        listed = [*self.pointer.files, *ledger, TAXONOMY, PARAMS, CONFIG, *acts, *card_files(self.tag)]
         return [file for file in listed if (self.root / file).exists()]
 
 

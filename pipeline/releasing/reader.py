@@ -1,16 +1,14 @@
 """Opens a release without checking it out: its index by column, its items one by one, from the cache or the remote."""
 
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
@@ -18,9 +16,10 @@ import yaml
 from pipeline.errors import UserError
 from pipeline.files import sha256_bytes
 from pipeline.params import parse
-from pipeline.parts import parts as find_parts
+from pipeline.parts import index_table, winners
 from pipeline.releasing.git import Git
-from pipeline.releasing.storage import away, open_repo, open_storage
+from pipeline.releasing.purged import RECORD, Losses, find_losses, item_digest, read_record
+from pipeline.releasing.storage import Storage, away, open_repo, open_storage
 from pipeline.releasing.verification import folder_objects
 from pipeline.splits import Ledger, read_ledger
 from pipeline.taxonomy import Taxonomy
@@ -47,6 +46,9 @@ class Release:
         ledger: The split ledger.
         opener: Opens a part by its path in the dataset; reads ranges of it where the remote has ranges.
         guard: Turns failures of the remote, as they come while reading, into outages.
+        losses: What has been purged from it since; other parts stand in for those that held it.
+        splits: The ledger's path in the workspace; empty for a dataset of no commit.
+        files: DVC's digest of each file of the dataset, parts and others; likewise.
     """
 
     name: str
@@ -58,6 +60,9 @@ class Release:
     ledger: Ledger
     opener: Callable[[str], BinaryIO] = field(repr=False)
     guard: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False)
+    losses: Losses = field(default_factory=Losses)
+    splits: str = ""
+    files: dict[str, str] = field(default_factory=dict, repr=False)
 
     @cached_property
     def rows(self) -> "pd.DataFrame":
@@ -81,9 +86,8 @@ class Release:
         """The winning revision of each item, removed items left out, sorted by item."""
         if self.rows.empty:
             return self.rows
-        ordered = self.rows.sort_values(["item_id", "revision"], kind="stable")
-        winners = ordered.drop_duplicates("item_id", keep="last")
-        return winners[~winners["deleted"].astype(bool)].reset_index(drop=True)
+        found = winners(self.rows)
+        return found[~found["deleted"].astype(bool)].reset_index(drop=True)
 
     def columns(self, *names: str) -> "pd.DataFrame":
         """Some columns of every row; no other byte of the parts is asked for.
@@ -113,6 +117,8 @@ class Release:
             UserError: The release has no such item.
         """
         found = self.index[self.index["item_id"] == item_id] if len(self.index) else self.index
+        if len(found) == 0 and (why := self.losses.items.get(item_digest(item_id))):
+            raise UserError(f"{self.name} no longer has item '{item_id}': it was {why}. Its bytes are gone for good.")
         if len(found) == 0:
             raise UserError(f"{self.name} has no item '{item_id}'. It has {len(self.index)}.")
         return next(self.items(found))
@@ -149,15 +155,7 @@ class Release:
 
     def _part_rows(self, part: str) -> pa.Table:
         with self._opened(part) as file:
-            table = file.read(columns=[name for name in file.schema_arrow.names if name not in BYTES])
-            sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
-        row = np.concatenate([np.arange(size) for size in sizes]) if sizes else np.arange(0)
-        return (
-            table.append_column("part", pa.array([part] * len(table), pa.string()))
-            .append_column("part_md5", pa.array([self.parts[part]] * len(table), pa.string()))
-            .append_column("row_group", pa.array(np.repeat(np.arange(len(sizes)), sizes), pa.int32()))
-            .append_column("row", pa.array(row, pa.int32()))
-        )
+            return index_table(file, part=part, part_md5=self.parts[part])
 
     @contextmanager
     def _opened(self, part: str) -> Iterator[pq.ParquetFile]:
@@ -165,9 +163,15 @@ class Release:
             with self.guard(), self.opener(part) as raw, pq.ParquetFile(raw) as file:
                 yield file
         except _Gone:
+            if why := self.losses.parts.get(part):
+                raise UserError(
+                    f"The part {part} of {self.name} is gone: {why}. What holds its other rows ({self.parts[part]}) is "
+                    "neither in the cache nor on the remote: `segloop purge` in the clone that purged sends it again."
+                ) from None
             raise UserError(
                 f"{self.name}: {part} ({self.parts[part]}) is neither in the cache nor on the remote. "
-                "`segloop release` in a workspace that has it sends it again."
+                "`segloop release` in a workspace that has it sends it again; where somebody purged it, `git pull` "
+                f"brings the record ({RECORD})."
             ) from None
         except pa.ArrowInvalid as error:
             raise UserError(f"{self.name}: {part} ({self.parts[part]}) is damaged: {error}.") from None
@@ -205,49 +209,28 @@ def open_release(root: Path, revision: str) -> Release:
     with away(f"Reading {revision}", storage):
         found = files.find(dataset, detail=True)
         ledger = files.read_bytes(splits)
-    md5s = {PurePosixPath(path).relative_to(dataset).as_posix(): str(info["md5"]) for path, info in found.items()}
+    listed = {PurePosixPath(path).relative_to(dataset).as_posix(): str(info["md5"]) for path, info in found.items()}
+    record = read_record(root / RECORD)
+    stored = {path: record.stand_in(md5) for path, md5 in listed.items()}
     return Release(
         name=revision,
         commit=commit,
         dataset=dataset,
         folder_md5=folder_md5,
-        parts=_only_parts(md5s),
+        parts=only_parts(stored),
         taxonomy=parse(Taxonomy, yaml.safe_load(files.read_text(str(TAXONOMY))), f"{revision}, {TAXONOMY}"),
         ledger=_ledger(ledger),
-        opener=lambda part: _open(files, f"{dataset}/{part}"),
+        opener=lambda part: (
+            _open(files, f"{dataset}/{part}") if stored[part] == listed[part] else _open_object(storage, stored[part])
+        ),
         guard=lambda: away(f"Reading {revision}", storage),
+        losses=find_losses(record, only_parts(listed)),
+        splits=splits,
+        files=stored,
     )
 
 
-def open_workspace(root: Path, dataset: Path, splits: Path, taxonomy: Taxonomy, folder_md5: str | None) -> Release:
-    """The dataset as it lies in the workspace, seen like a release.
-
-    Args:
-        root: The workspace.
-        dataset: The dataset's folder.
-        splits: The split ledger.
-        taxonomy: The classes.
-        folder_md5: DVC's digest of the folder, where it has just been recorded; None where it is not known.
-    """
-    on_disk = {part.relative_to(root / dataset).as_posix(): "" for part in find_parts(root / dataset)}
-    return Release(
-        name="the workspace",
-        commit="",
-        dataset=dataset.as_posix(),
-        folder_md5=folder_md5 or "",
-        parts=_listed_parts(root, folder_md5) if folder_md5 else on_disk,
-        taxonomy=taxonomy,
-        ledger=read_ledger(splits),
-        opener=lambda part: (root / dataset / part).open("rb"),
-    )
-
-
-def _listed_parts(root: Path, folder_md5: str) -> dict[str, str]:
-    content = Path(open_repo(root).cache.local.oid_to_path(folder_md5)).read_bytes()
-    return _only_parts({entry["relpath"]: entry["md5"] for entry in json.loads(content)})
-
-
-def _only_parts(files: dict[str, str]) -> dict[str, str]:
+def only_parts(files: dict[str, str]) -> dict[str, str]:
     """The parts among a dataset's files, as `pipeline.parts.parts` finds them on disk."""
     return {path: md5 for path, md5 in sorted(files.items()) if PART.fullmatch(path)}
 
@@ -258,6 +241,14 @@ def _open(files: Any, path: str) -> BinaryIO:
     except FileNotFoundError:
         raise _Gone from None
     return opened
+
+
+def _open_object(storage: Storage, md5: str) -> BinaryIO:
+    for place in (storage.cache, storage.remote):
+        with suppress(FileNotFoundError):
+            opened: BinaryIO = place.fs.open(place.oid_to_path(md5), "rb")
+            return opened
+    raise _Gone
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from pipeline.releasing.comparison import Items, compare_items
 from pipeline.releasing.content import REMEDY, VALIDATION, read_content
 from pipeline.releasing.making import CONFIG, PARAMS, TAXONOMY, Making, start
 from pipeline.releasing.pointer import LOCK
-from pipeline.releasing.reader import Release, open_release, open_workspace
+from pipeline.releasing.reader import Release, open_release
 from pipeline.releasing.storage import away, check_no_secret, ensure_remote, open_repo, open_storage
 from pipeline.releasing.verification import Verifier, folder_objects, send_again
+from pipeline.releasing.workspace import open_workspace
 from pipeline.taxonomy import load_taxonomy
 
 MEMORY = Path(".segloop/releases/verified.json")
@@ -227,7 +228,11 @@ def _recorded(making: Making) -> tuple[str | None, str | None]:
 
 def _changes(making: Making, workspace: Release) -> Items | None:
     try:
-        return compare_items(open_release(making.root, making.last), workspace)
+        last = open_release(making.root, making.last)
+        making.purged = len(last.losses.items)
+        for sentence in last.losses.sentences:
+            making.say(f"{making.last} is no longer whole: {sentence}")
+        return compare_items(last, workspace)
     except UserError as error:
         making.say(f"not compared with {making.last}: {error}")
         return None
@@ -236,6 +241,7 @@ def _changes(making: Making, workspace: Release) -> Items | None:
 def _card(making: Making) -> Card:
     assert making.content is not None
     changed = making.changes
+    purged = {"purged": making.purged} if making.purged else {}
     folder = making.root / making.paths.path
     listed = [file for file in folder.rglob("*") if file.is_file()]
     return Card(
@@ -250,7 +256,7 @@ def _card(making: Making) -> Card:
         bytes=sum(file.stat().st_size for file in listed),
         parts=sum(file.name.startswith("part-") for file in listed),
         content_digest=making.content.digest,
-        changes={"since": making.last if changed else None, **(changed.counts if changed else {})},
+        changes={"since": making.last if changed else None, **(changed.counts if changed else {}), **purged},
         content=making.content.facts,
     )
 

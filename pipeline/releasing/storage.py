@@ -32,6 +32,31 @@ class Storage:
     cache: Any
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where objects lie: the local cache, or one of the remotes.
+
+    Attributes:
+        name: As people call it.
+        url: Where it is, without secrets.
+        odb: DVC's object database there.
+    """
+
+    name: str
+    url: str
+    odb: Any
+
+    def has(self, md5: str) -> bool:
+        """Whether the object is there; what a listing of before said does not count."""
+        self.odb.fs.fs.invalidate_cache()
+        try:
+            # Asked for the facts and not whether it exists: there a remote that is away counts as one without it.
+            self.odb.fs.info(self.odb.oid_to_path(md5))
+        except FileNotFoundError:
+            return False
+        return True
+
+
 def open_repo(root: Path) -> Any:
     """Opens the DVC repository of a workspace.
 
@@ -113,8 +138,27 @@ def open_storage(repo: Any) -> Storage:
     return Storage(str(name), _url(repo, str(name)), remote, repo.cache.local)
 
 
+def open_places(repo: Any) -> list[Place]:
+    """The cache and every remote that is configured, the cache first and the default remote next.
+
+    Raises:
+        UserError: A remote keeps versions by itself, so that nothing can be removed from it for good.
+    """
+    from dvc.exceptions import DvcException
+
+    default = repo.config["core"].get("remote")
+    places = [Place("the local cache", str(repo.cache.local.path), repo.cache.local)]
+    for name in sorted(repo.config["remote"], key=lambda each: (each != default, each)):
+        try:
+            odb = repo.cloud.get_remote_odb(name)
+        except DvcException as error:
+            raise UserError(f"The DVC remote {name!r} cannot be used: {error}") from None
+        places.append(Place(f"the DVC remote '{name}'", _url(repo, name), odb))
+    return places
+
+
 @contextmanager
-def away(what: str, storage: Storage) -> Iterator[None]:
+def away(what: str, storage: Storage | Place) -> Iterator[None]:
     """Turns what file systems and DVC raise into an outage that names the remote."""
     from dvc.exceptions import DvcException
 
@@ -123,8 +167,9 @@ def away(what: str, storage: Storage) -> Iterator[None]:
         yield
     except (OSError, s3.BotoCoreError, s3.ClientError, DvcException) as error:
         said = without_secrets(str(error)).rstrip(". ") or type(error).__name__
+        place = storage.name if isinstance(storage, Place) else f"the DVC remote '{storage.name}'"
         raise OutageError(
-            f"{what} failed at the DVC remote '{storage.name}' ({storage.url}): {said}. The same command again goes on."
+            f"{what} failed at {place} ({storage.url}): {said}. The same command again goes on."
         ) from None
 
 

@@ -83,7 +83,7 @@ class Verifier:
             if signature and self._known[self._storage.url].get(name) == signature:
                 return None, signature, False
             with remote.fs.open(path, "rb") as file:
-                return (None if _md5(file) == name.removesuffix(DIR) else "corrupt"), signature, True
+                return (None if md5_of(file) == name.removesuffix(DIR) else "corrupt"), signature, True
         except FileNotFoundError:
             return "missing", None, False
 
@@ -130,12 +130,13 @@ def _is(content: bytes, name: str) -> bool:
 def _in_cache(storage: Storage, name: str) -> bool:
     try:
         with Path(storage.cache.oid_to_path(name)).open("rb") as file:
-            return _md5(file) == name.removesuffix(DIR)
+            return md5_of(file) == name.removesuffix(DIR)
     except FileNotFoundError:
         return False
 
 
-def _md5(file: Any) -> str:
+def md5_of(file: Any) -> str:
+    """The MD5 digest of a file that is open for reading, as DVC names it."""
     digest = hashlib.md5(usedforsecurity=False)
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)

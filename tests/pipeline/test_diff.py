@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from pipeline.files import sha256_bytes
 from pipeline.images import decode_image
 from pipeline.parts import write_batch
+from pipeline.releasing.difference import ItemChange, varied
 from pipeline.releasing.reader import open_release
 
 # A deprecation between DVC and a library of its own.
@@ -192,3 +193,15 @@ def test_the_remote_is_where_it_is_now(project: Workspace) -> None:
     project.ok("mv", "../segloop-remote", "../moved")
     project.ok("dvc", "remote", "modify", "storage", "url", "../moved")
     assert len(open_release(project.root, "data/v1").index) == 16
+
+
+def test_one_kind_of_change_does_not_hide_the_others() -> None:
+    """Pictures are taken in turn from each flow of classes, the most changed first; none without a comparison."""
+    changes = [
+        ItemChange("a", 9, 0.9, "", "tree to void"),
+        ItemChange("b", 8, 0.8, "", "tree to void"),
+        ItemChange("x", 0, 1.0, "another size"),
+        ItemChange("c", 1, 0.1, "", "fence to void"),
+    ]
+    assert varied(changes, 2) == ["a", "c"]
+    assert varied(changes, 9) == ["a", "c", "b"]

@@ -10,6 +10,10 @@ import pytest
 from inbox_case import digest_of, items, report, take, verdicts, write_batch, write_manifest, write_workspace
 from ingest_source import names, world
 
+from pipeline.files import sha256_file
+from pipeline.parts import read_index
+from pipeline.releasing.purged import RECORD, Purge, PurgedItem, append_purge
+
 INBOX = Path("inbox")
 
 
@@ -164,6 +168,50 @@ def test_a_split_that_a_batch_brings_is_not_taken_over() -> None:
     write_batch(INBOX, "may", [f"test/{name}" for name in names(*(f"g{number}" for number in range(8)))])
     assert take() == 0
     assert "train" in Path("data/splits.csv").read_text()
+
+
+def test_a_manifest_may_bring_new_masks_for_known_items() -> None:
+    """With `relabel` another mask is a new revision, as annotation tasks come back; without, the batch is rejected."""
+    write_batch(INBOX, "may", names("g1"))
+    assert take() == 0
+    write_batch(INBOX, "june", ["g1_0"], seed=8)
+    write_batch(INBOX, "july", ["g1_1"], seed=9, relabel=True)
+    assert take() == 1
+    assert verdicts() == {"may": ["accepted"], "june": ["rejected"], "july": ["accepted"]}
+    (rejected,) = (INBOX / "rejected").iterdir()
+    assert '"relabel": true' in report(rejected)["note"]
+    index = read_index(Path("data/dataset")).set_index("item_id")
+    assert index["revision"].to_dict() == {"g1_0": 1, "g1_1": 2}
+
+
+def test_a_manifest_says_how_the_images_were_chosen() -> None:
+    """What a model selected stays marked so, and out of the holdout."""
+    write_batch(INBOX, "may", names(*(f"s{number}" for number in range(12)), count=1), sampling="selected")
+    assert take() == 0
+    index = read_index(Path("data/dataset"))
+    assert set(index["sampling"]) == {"selected"}
+    assert "test" not in Path("data/splits.csv").read_text()
+
+
+def test_a_purged_image_does_not_come_back(tmp_path: Path) -> None:
+    """An image that the record of purges names is left out with the reason, under whatever name it comes."""
+    folder = write_batch(INBOX, "may", names("g1", "g2"))
+    gone = folder / "images" / "g1_0.png"
+    item = PurgedItem(item_sha256="0" * 64, item_id=None, images=(sha256_file(gone),), rows=1)
+    act = {"at": "2026-05-02T10:00:00+00:00", "by": "Ada", "note": "withdrawn", "parts": (), "releases": ()}
+    append_purge(tmp_path / RECORD, Purge(version=1, items=(item,), **act))
+    assert take() == 0
+    assert items() == ["g1_1", "g2_0", "g2_1"]
+    (done,) = (INBOX / "done").iterdir()
+    assert report(done)["left_out"] == {"g1_0": "its image was purged on 2026-05-02: withdrawn"}
+
+
+def test_a_damaged_record_of_purges_stops_everything(tmp_path: Path) -> None:
+    """It is the workspace's trouble: no batch is judged by it."""
+    folder = write_batch(INBOX, "may", names("g1"))
+    (tmp_path / RECORD).write_text("half a line")
+    assert take() == 2
+    assert folder.exists()
 
 
 def test_the_same_manifest_again_is_not_ingested_again() -> None:

@@ -1,5 +1,6 @@
 """A mask's outlines are found on the image's edges, beside them, or nowhere near."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -52,6 +53,21 @@ def test_the_mask_of_another_image_lies_nowhere() -> None:
     assert own is not None
     assert other is not None
     assert other.in_place < own.in_place / 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (2, 600)])
+def test_of_a_tiny_image_nothing_is_said_or_a_number(size: tuple[int, int]) -> None:
+    """Whatever the size, there is no error and nothing that is no number."""
+    rng = np.random.default_rng(0)
+    found = align(rng.integers(0, 255, (*size, 3), dtype=np.uint8), rng.integers(0, 16, size, dtype=np.uint8), VOID)
+    assert found is None or (np.isfinite(found.in_place) and found.gain >= 0)
+
+
+@pytest.mark.xfail(strict=True, raises=cv2.error, reason="a strip that is reduced in length has no height left")
+@pytest.mark.parametrize("size", [(1, 2000), (2000, 1)])
+def test_a_long_strip_is_no_error(size: tuple[int, int]) -> None:
+    """However long it is beside its width, it is looked at in a size that has pixels."""
+    assert align(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8), VOID) is None
 
 
 def test_without_outlines_nothing_is_said() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from release_case import add_batch, light_project, relabelled, tag_by_hand
 
 from pipeline.command import run
 from pipeline.images import Limits, decode_image, encode_mask
@@ -71,3 +72,20 @@ def test_items_never_share_a_file_name() -> None:
     named = file_names(["a/b", "a_b", "c/d"])
     assert len(set(named.values())) == 3
     assert named["c/d"] == "c_d"
+
+
+@pytest.mark.e2e
+@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+def test_items_of_a_release_are_shown_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--release` shows the masks of then, though the dataset here holds others by now, and nothing of it is needed."""
+    project = light_project(tmp_path / "workspace")
+    tag_by_hand(project, "data/v1")
+    add_batch(project, "second", relabelled(["item-001"], lambda mask: mask * 0))
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(project.root / ".site"))
+    for name, words in (("then", ["--release", "data/v1"]), ("now", [])):
+        with pytest.raises(SystemExit, match="0"):
+            run(main, ["item-001", "--out", f"found/{name}", *words])
+    then, now = (np.asarray(Image.open(f"found/{name}/item-001_mask.png")) for name in ("then", "now"))
+    assert len(np.unique(then.reshape(-1, 3), axis=0)) > 1
+    assert len(np.unique(now.reshape(-1, 3), axis=0)) == 1

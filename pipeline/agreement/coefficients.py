@@ -4,20 +4,17 @@ Pairs are counted as confusion matrices of one annotator against another. Pixels
 counted: void says nothing.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from training.confusion import confusion_matrix
+from pipeline.agreement.joint import Joint, joint
 from training.metrics import ratio
 
 Counts = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.uint8]
-
-MOST_COUNTED = 1 << 20  # patterns that are counted without sorting
 
 
 def pair_confusion(one: Labels, other: Labels, num_classes: int, ignore_index: int) -> Counts:
@@ -32,10 +29,7 @@ def pair_confusion(one: Labels, other: Labels, num_classes: int, ignore_index: i
     Raises:
         ValueError: The masks differ in size, or hold what is no class.
     """
-    void = other == ignore_index
-    if void.any():
-        one, other = np.where(void, np.uint8(ignore_index), one), np.where(void, np.uint8(0), other)
-    return confusion_matrix(one, other, num_classes, ignore_index)
+    return joint([one, other], num_classes, ignore_index).pair(0, 1)
 
 
 def dice(confusion: Counts) -> Scores:
@@ -85,28 +79,25 @@ class Ratings:
         return cls(np.zeros((num_classes, num_classes)), nothing, nothing, nothing, 0)
 
     @classmethod
-    def of(cls, masks: Sequence[Labels], num_classes: int, ignore_index: int) -> "Ratings":
+    def of(cls, together: Joint) -> "Ratings":
         """Of one image.
 
         Args:
-            masks: Its masks, at least two, of one shape.
-            num_classes: C.
-            ignore_index: Void.
+            together: What its annotators gave, at least two.
         """
-        patterns, times = _patterns(masks, num_classes, ignore_index)
-        given = (patterns[:, :, np.newaxis] == np.arange(num_classes)).sum(axis=1).astype(np.float64)
+        given = together.votes[:, :-1].astype(np.float64)
         count = given.sum(axis=1)
         kept = count > 1
-        given, count, times = given[kept], count[kept], times[kept].astype(np.float64)
+        given, count, times = given[kept], count[kept], together.times[kept].astype(np.float64)
         weight = times / np.maximum(count - 1, 1)
-        together = (given * weight[:, np.newaxis]).T @ given - np.diag(weight @ given)
-        full = count == len(masks)
+        annotators = together.labels.shape[1]
+        full = count == annotators
         return cls(
-            pairs=together,
+            pairs=(given * weight[:, np.newaxis]).T @ given - np.diag(weight @ given),
             labels=times @ given,
             full_pairs=times[full] @ (given[full] * (given[full] - 1)),
             full_labels=times[full] @ given[full],
-            annotators=len(masks),
+            annotators=annotators,
         )
 
     def __add__(self, other: "Ratings") -> "Ratings":
@@ -126,12 +117,7 @@ class Ratings:
         Returns:
             At most 1; 0 is chance. NaN without a pixel, and where a single class was used.
         """
-        total = self.labels.sum()
-        if total == 0:
-            return float("nan")
-        observed = self.pairs.sum() - np.trace(self.pairs)
-        expected = (total**2 - (self.labels**2).sum()) / (total - 1)
-        return float("nan") if expected == 0 else float(1 - observed / expected)
+        return float(alpha(self.pairs, self.labels))
 
     def fleiss_kappa(self) -> float:
         """Agreement beyond chance of a fixed number of annotators on the pixels that all labelled (Fleiss 1971).
@@ -148,19 +134,10 @@ class Ratings:
         return float("nan") if expected == 1 else float((observed - expected) / (1 - expected))
 
 
-def _patterns(masks: Sequence[Labels], num_classes: int, ignore_index: int) -> tuple[Counts, Counts]:
-    """What the annotators gave a pixel, void as class C, (P, R), and how many pixels got it, (P,): a few for millions.
-
-    Each pattern is one number to the base C + 1, so that counting needs no sorting.
-    """
-    base, key = num_classes + 1, np.zeros(masks[0].shape, np.int64)
-    for mask in masks:
-        key = key * base + np.where(mask == ignore_index, num_classes, mask)
-    if base ** len(masks) <= MOST_COUNTED:
-        times = np.bincount(key.ravel())
-        found = np.flatnonzero(times)
-        times = times[found]
-    else:
-        found, times = np.unique(key, return_counts=True)
-    places = base ** np.arange(len(masks) - 1, -1, -1, dtype=np.int64)
-    return found[:, np.newaxis] // places % base, times.astype(np.int64)
+def alpha(pairs: Scores, labels: Scores) -> Scores:
+    """Krippendorff's alpha of sums of `Ratings.pairs`, (..., C, C), and `Ratings.labels`, (..., C), NaN as there."""
+    total = labels.sum(axis=-1)
+    observed = pairs.sum(axis=(-2, -1)) - np.trace(pairs, axis1=-2, axis2=-1)
+    expected = (total**2 - (labels**2).sum(axis=-1)) / np.maximum(total - 1, 1)
+    coefficient: Scores = 1 - ratio(observed, expected)
+    return coefficient

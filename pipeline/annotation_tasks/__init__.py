@@ -1,0 +1,1 @@
+"""Masks as tasks for annotation tools, and the tools' answers as masks."""

@@ -1,0 +1,152 @@
+"""Sorts answers into changed, kept, refused and missing ones, and makes items of the changed to be ingested."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.annotation_tasks import cvat, label_studio
+from pipeline.annotation_tasks.regions import AnswerError, Mask, mask_digest
+from pipeline.annotation_tasks.tasks import Asked, Export, Format
+from pipeline.formats.source import Facts, SourceItem
+from pipeline.images import encode_mask
+from pipeline.label_qa.decisions import Choice, Decision, Decisions
+from pipeline.parts import read_items
+from pipeline.taxonomy import Taxonomy
+
+READERS = {Format.CVAT: cvat.answers, Format.LABEL_STUDIO: label_studio.answers}
+
+
+@dataclass
+class Answers:
+    """What came back.
+
+    Attributes:
+        changed: Files of the masks that were changed, by item.
+        kept: Items that came back as they were.
+        refused: Why an answer cannot be used, by item.
+        unanswered: Items that nobody has answered.
+    """
+
+    changed: dict[str, Path] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    unanswered: list[str] = field(default_factory=list)
+
+    def keeps(self, export: Export, by: str, batch: str, made: Decisions) -> Iterator[Decision]:
+        """The decisions to keep what came back as it was, but those that an earlier reading has made.
+
+        Read again, an answer must not outdo what was decided since.
+
+        Args:
+            export: What was asked.
+            by: Who annotated.
+            batch: The batch that the changed masks go to.
+            made: The decisions so far.
+        """
+        asked = {each.item_id: each for each in export.tasks}
+        moment, note = datetime.now(UTC).replace(microsecond=0), f"unchanged in {export.tool}, batch {batch}"
+        read = {(row.item_id, row.revision) for row in made.rows if row.note == note}
+        for task in (asked[name] for name in self.kept):
+            if (task.item_id, task.revision) not in read:
+                yield Decision(task.item_id, task.revision, Choice.KEEP, task.suspect.kind, by, moment, note)
+
+
+def sort_answers(
+    file: Path, export: Export, classes: Taxonomy, fill: int, index: pd.DataFrame, batch: str, scratch: Path
+) -> Answers:
+    """Reads answers and holds them against what was asked and what the dataset holds now.
+
+    Args:
+        file: The tool's export.
+        export: What was asked.
+        classes: The classes.
+        fill: Id of the pixels that no region covers.
+        index: The dataset's items.
+        batch: The batch that the changed masks go to; where it holds them already, they are not outdated.
+        scratch: A folder for the changed masks.
+    """
+    asked = {each.item_id: each for each in export.tasks}
+    now = {row["item_id"]: row for row in index[index["item_id"].isin(asked)].to_dict("records")}
+    answers, seen = Answers(), set()
+    for name, answer in READERS[export.tool](file, export, classes):
+        if name in seen:
+            answers.refused[name] = "it is answered more than once"
+            continue
+        seen.add(name)
+        try:
+            _sort(answers, asked.get(name), answer, now.get(name), _Rules(classes, fill, batch, scratch))
+        except AnswerError as error:
+            answers.refused[name] = str(error)
+    answers.kept = [name for name in answers.kept if name not in answers.refused]
+    answers.changed = {name: path for name, path in answers.changed.items() if name not in answers.refused}
+    answers.unanswered = [name for name in asked if name not in seen]
+    return answers
+
+
+def source_items(
+    answers: Answers, dataset: Path, index: pd.DataFrame, by: str | None, scratch: Path
+) -> list[SourceItem]:
+    """The changed masks with their images as items to ingest, and the refused answers with their reasons.
+
+    Args:
+        answers: What came back.
+        dataset: The dataset's folder, where the images are taken from.
+        index: Its items.
+        by: Who annotated; None keeps who drew the earlier masks.
+        scratch: A folder for the images.
+    """
+    items = [SourceItem(name, problem=reason) for name, reason in sorted(answers.refused.items())]
+    for row, image, _ in read_items(dataset, index[index["item_id"].isin(answers.changed)]):
+        mask = answers.changed[row["item_id"]]
+        file = scratch / f"{mask.stem}.image"
+        file.write_bytes(image)
+        place = None if pd.isna(row["sequence_index"]) else int(row["sequence_index"])
+        facts = Facts(group=row["group"], sequence_index=place, annotator=by)
+        items.append(SourceItem(row["item_id"], image=file, mask=mask, facts=facts))
+    return items
+
+
+@dataclass(frozen=True)
+class _Rules:
+    classes: Taxonomy
+    fill: int
+    batch: str
+    scratch: Path
+
+
+def _sort(
+    answers: Answers, asked: Asked | None, answer: Mask | AnswerError, row: dict[Any, Any] | None, rules: _Rules
+) -> None:
+    if isinstance(answer, AnswerError):
+        raise answer
+    assert asked is not None  # readers give a mask for what was asked only
+    _refuse_outdated(asked, row, rules.batch)
+    filled = np.where(answer == rules.classes.ignore_index, np.uint8(rules.fill), answer)
+    # What nobody touched stays as it is: the class for what is not covered is for masks that somebody drew.
+    if asked.mask_sha256 in {mask_digest(answer), mask_digest(filled)}:
+        if row is not None and row["revision"] != asked.revision:
+            raise AnswerError(f"it is unchanged, but batch '{rules.batch}' holds another revision of it")
+        answers.kept.append(asked.item_id)
+        return
+    if (filled == rules.classes.ignore_index).all():
+        raise AnswerError("nothing is drawn in it; to take it out of the dataset, `segloop labels decide` removes it")
+    path = rules.scratch / f"{len(answers.changed):06d}.png"
+    path.write_bytes(encode_mask(filled))
+    answers.changed[asked.item_id] = path
+
+
+def _refuse_outdated(asked: Asked, row: dict[Any, Any] | None, batch: str) -> None:
+    if row is None:
+        raise AnswerError("it has been removed from the dataset since it was exported")
+    again = row["batch"] == batch and row["revision"] == asked.revision + 1
+    if row["revision"] != asked.revision and not again:
+        raise AnswerError(
+            f"it is outdated: revision {asked.revision} was exported, the dataset has {row['revision']}; export it anew"
+        )
+    if row["sha256"] != asked.image_sha256:
+        raise AnswerError("its image is another one than that exported; export it anew")

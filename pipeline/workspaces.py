@@ -1,0 +1,254 @@
+"""A workspace of its own for a release: a git worktree with the release's dataset, splits and taxonomy in place.
+
+It shares cache and remotes with the workspace that it comes from, so that what a stage has made of the same inputs
+before is taken from there. Run again, each step finds what is done.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import UserError, VerdictError
+from pipeline.files import read_json, write_atomic, write_json
+from pipeline.params import read_yaml
+from pipeline.releasing.card import card_at
+from pipeline.releasing.git import Git
+from pipeline.releasing.making import DECISIONS, PARAMS, TAXONOMY
+from pipeline.releasing.pointer import Pointer
+from pipeline.releasing.reader import Release, open_release
+from pipeline.releasing.storage import open_repo
+
+MARKER = Path(".segloop/workspace.json")
+TILES = Path("data/tiles/tiles.json")
+
+
+class Code(StrEnum):
+    """Whose code and params: today's commit, or the release's own."""
+
+    NOW = "now"
+    THEN = "then"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a workspace was made for; its marker.
+
+    Attributes:
+        release: The commit of the release.
+        code: Whose code.
+        commit: The commit that is checked out.
+        overrides: Params that differ from that commit's, by `section.key`.
+    """
+
+    release: str
+    code: str
+    commit: str
+    overrides: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A workspace that is wanted.
+
+    Attributes:
+        root: The workspace that it comes from.
+        release: The release's tag, or any revision with a dataset.
+        into: Its folder.
+        code: Whose code and params.
+        overrides: Params by `section.key`.
+        say: Takes a line for the terminal.
+    """
+
+    root: Path
+    release: str
+    into: Path
+    code: Code = Code.NOW
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    say: Callable[[str], None] = print
+
+
+def make_workspace(wanted: Wanted) -> Release:
+    """Makes the workspace, or finishes it: code, params, data.
+
+    Returns:
+        The release whose dataset lies in it.
+
+    Raises:
+        UserError: There is no such release, the folder holds something else, or a param is unknown.
+        OutageError: The DVC remote does not answer.
+    """
+    release = open_release(wanted.root, wanted.release)
+    _checkout(wanted, release)
+    _lay_over(wanted, release)
+    _share(wanted)
+    _fetch(wanted, release)
+    return release
+
+
+def run_stages(workspace: Path, targets: tuple[str, ...] = ()) -> None:
+    """Runs `dvc repro` in a workspace, with this environment and that code.
+
+    Args:
+        workspace: The workspace.
+        targets: Stages; all when empty.
+
+    Raises:
+        UserError: A stage failed, and has said why.
+    """
+    if _dvc(workspace, "repro", *targets):
+        raise UserError(f"`dvc repro` failed in {workspace}, and says above why. The same command again goes on.")
+
+
+def check_same_items(workspace: Path, root: Path, release: Release) -> str:
+    """Compares the items that were prepared with those that the release accepted.
+
+    Returns:
+        What was found, as a sentence.
+
+    Raises:
+        VerdictError: They are others, and no purge explains it.
+    """
+    card = card_at(Git(root), release.name)
+    promised = card.content.get("dataset_digest") if card else None
+    found = read_json(workspace / TILES, "run `dvc repro prepare`")["dataset_digest"]
+    if promised == found:
+        return f"prepared exactly the items that {release.name} accepted ({found[:12]})"
+    if promised is None:
+        return f"{release.name} has no card that says which items it accepted; prepared {found[:12]}"
+    if release.losses.sentences:
+        return f"not what {release.name} accepted, since it is no longer whole: {'; '.join(release.losses.sentences)}"
+    raise VerdictError(
+        f"{release.name} accepted the items {promised[:12]}, but {workspace} prepared {found[:12]}: today's code or "
+        "params (section `validate`) judge differently. Take those of the release: --code then."
+    )
+
+
+def parse_overrides(words: list[str]) -> dict[str, Any]:
+    """Params from `section.key=value`, the value as YAML.
+
+    Raises:
+        UserError: A word has another form.
+    """
+    found = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign or "." not in name:
+            raise UserError(
+                f"A param is set by SECTION.KEY=VALUE, received {word!r}. Example: --set train.max_epochs=2"
+            )
+        found[name] = yaml.safe_load(value)
+    return found
+
+
+def _checkout(wanted: Wanted, release: Release) -> None:
+    """Adds the worktree; one that was added by halves is made anew."""
+    git, into = Git(wanted.root), wanted.into
+    marker = into / MARKER
+    overrides = dict(wanted.overrides)
+    if marker.exists():
+        there = Begun(**json.loads(marker.read_text(encoding="utf-8")))
+        if there != Begun(release.commit, wanted.code.value, there.commit, overrides):
+            raise UserError(
+                f"{into} is a workspace for something else ({there}). Name another folder by --into, or remove it: "
+                f"git worktree remove --force {into}"
+            )
+        wanted.say(f"{into}: going on with commit {there.commit[:10]}")
+        return
+    git.do("worktree", "prune")
+    if f"worktree {into}" in git.do("worktree", "list", "--porcelain").splitlines():
+        git.do("worktree", "remove", "--force", "--force", str(into))
+    if into.exists() and any(into.iterdir()):
+        raise UserError(f"{into} holds something that is not such a workspace. Name another folder by --into.")
+    commit = release.commit if wanted.code is Code.THEN else git.head()
+    git.do("worktree", "add", "--detach", str(into), commit)
+    _set_params(into, release, overrides)
+    write_json(marker, asdict(Begun(release.commit, wanted.code.value, commit, overrides)))
+    wanted.say(f"{into}: code of commit {commit[:10]}, data of {release.name}")
+
+
+def _set_params(into: Path, release: Release, overrides: Mapping[str, Any]) -> None:
+    """Params of the commit, with the dataset's place as the release has it, and the overrides."""
+    sections: dict[str, Any] = read_yaml(into / PARAMS)
+    changed = {"dataset": {"path": release.dataset, "splits": release.splits}}
+    for name, value in overrides.items():
+        section, *keys = name.split(".")
+        place = sections.get(section)
+        for key in keys[:-1]:
+            place = place.get(key) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or keys[-1] not in place:
+            raise UserError(f"params.yaml has no '{name}'. Sections: {', '.join(map(str, sections))}.")
+        place[keys[-1]] = value
+        changed[section] = sections[section]
+    if any(read_yaml(into / PARAMS).get(section) != content for section, content in changed.items()):
+        write_atomic(into / PARAMS, yaml.safe_dump({**sections, **changed}, sort_keys=False, allow_unicode=True))
+
+
+def _lay_over(wanted: Wanted, release: Release) -> None:
+    """Puts the release's pointer, ledger, taxonomy and decisions into the workspace."""
+    git = Git(wanted.root)
+    pointer = Pointer(Path(release.dataset), by_stage=False)
+    if git.show(release.commit, pointer.file) is None:
+        if wanted.code is Code.NOW:
+            raise UserError(
+                f"A stage makes the dataset of {release.name}, and code of today would make it anew: --code then."
+            )
+        return
+    for file in (*pointer.files, Path(release.splits), TAXONOMY, DECISIONS):
+        if git.show(release.commit, file) is None:
+            (wanted.into / file).unlink(missing_ok=True)
+        else:
+            Git(wanted.into).do("restore", f"--source={release.commit}", "--worktree", "--", file.as_posix())
+    if release.losses.parts:
+        _point_to_stand_ins(wanted, release, pointer)
+
+
+def _point_to_stand_ins(wanted: Wanted, release: Release, pointer: Pointer) -> None:
+    """Records the dataset with the parts that stand in for those that were purged."""
+    from dvc_data.hashfile.tree import Tree
+
+    cache = open_repo(wanted.root).cache.local
+    listed = Tree.from_list([{"relpath": path, "md5": md5} for path, md5 in release.files.items()], hash_name="md5")
+    listed.digest()
+    cache.add(listed.path, listed.fs, listed.oid)
+    file = wanted.into / pointer.file
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content["outs"] = [{"md5": listed.oid, "hash": "md5", "path": pointer.dataset.name}]
+    write_atomic(file, yaml.safe_dump(content, sort_keys=False))
+
+
+def _share(wanted: Wanted) -> None:
+    """Lets the workspace use cache, remotes and credentials of the one that it comes from."""
+    repo = open_repo(wanted.root)
+    private = Path(repo.dvc_dir) / "config.local"
+    target = wanted.into / ".dvc" / "config.local"
+    if private.exists():
+        shutil.copy(private, target)
+    with open_repo(wanted.into).config.edit("local") as config:
+        config["cache"]["dir"] = repo.cache.local_cache_dir
+        if default := repo.config["core"].get("remote"):
+            config["core"]["remote"] = default
+        for name, options in repo.config["remote"].items():
+            config["remote"].setdefault(name, {})["url"] = str(options["url"])  # a relative one is relative to there
+    target.chmod(0o600)  # credentials may stand in it
+
+
+def _fetch(wanted: Wanted, release: Release) -> None:
+    remote = open_repo(wanted.root).config["core"].get("remote")
+    if _dvc(wanted.into, "pull" if remote else "checkout", release.dataset):
+        raise UserError(f"The dataset of {release.name} could not be put into {wanted.into}; DVC says above why.")
+
+
+def _dvc(workspace: Path, *words: str) -> int:
+    here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages are `python -m ...`
+    environment = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"} | {"PATH": here}
+    command = [sys.executable, "-m", "dvc", *words]
+    return subprocess.run(command, cwd=workspace, env=environment, check=False).returncode
