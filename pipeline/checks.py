@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pipeline.params import Section
 
-Level = Literal["item", "dataset"]
+Level = Literal["item", "dataset", "warning"]
 Kind = Literal["null", "not_null", "between", "equal", "rows"]
 
 
@@ -19,9 +19,13 @@ class ValidateParams(Section):
     max_void_share: float = Field(ge=0, le=1)
     max_islands_per_10k_px: float = Field(ge=0)
     near_duplicate_bits: int = Field(ge=0, lt=64)
+    near_duplicate_correlation: float = Field(ge=0, le=1)
     batch_min_items: int = Field(ge=1)
     batch_share_factor: float = Field(ge=1)
     batch_share_change: float = Field(ge=0, le=1)
+    batch_min_groups: int = Field(ge=2)
+    batch_drift_chance: float = Field(gt=0, lt=1)
+    batch_drift_effect: float = Field(ge=0, le=1)
     min_images_per_class: int = Field(ge=0)
     min_images_per_critical_class: int = Field(ge=0)
 
@@ -32,7 +36,8 @@ class Check:
 
     Attributes:
         name: Its name in verdicts, quarantine, settings and Data Docs.
-        level: `item`: a failing row is quarantined. `dataset`: a failure fails the dataset.
+        level: `item`: a failing row is quarantined. `dataset`: a failure fails the dataset. `warning`: it is told, and
+            nothing fails.
         column: The column judged; a null value is not judged, except by `null` and `not_null`.
         kind: `null`, `not_null`, `between` (least to most), `equal` (to the column `other`), `rows` (at least `least`).
         about: What holds when the check passes.
@@ -101,6 +106,7 @@ def _mask_checks(params: ValidateParams) -> list[Check]:
             "{islands_per_10k_px:.1f} islands per 10,000 labelled pixels, limit {limit:g}",
             most=params.max_islands_per_10k_px,
         ),
+        _null("custom", "custom", "your own check has nothing against an item", "{custom}"),
     ]  # fmt: skip
 
 
@@ -125,17 +131,48 @@ def _identity_checks() -> list[Check]:
 
 def leak_checks(params: ValidateParams) -> list[Check]:
     """Checks of the rows that were accepted: what of one split is known from another."""
+    alike = (
+        f"no two hashes differ in at most {params.near_duplicate_bits} of 64 bits with pixels that correlate by "
+        f"{params.near_duplicate_correlation:g} or more"
+    )
     return [
         Check(
-            "near_duplicates_across_splits", "dataset", "nearest_bits", "between",
-            f"images of different splits differ in more than {params.near_duplicate_bits} of 64 hash bits",
-            "{item_id} ({split}) looks like {nearest_item}: {nearest_bits:g} of 64 bits differ, "
-            "allowed from {limit:g}",
-            least=params.near_duplicate_bits + 1, may_acknowledge=True,
+            "near_duplicates_across_splits", "dataset", "twin_in_split", "null", f"between splits, {alike}",
+            "{item_id} ({split}) looks like {twin_in_split}", may_acknowledge=True,
+        ),
+        Check(
+            "near_duplicates_across_releases", "dataset", "twin_before", "null",
+            f"between a split and what another held before, {alike}",
+            "{item_id} ({split}) looks like what the dataset once held as {twin_before}", may_acknowledge=True,
+        ),
+        Check(
+            "near_duplicates_across_groups", "warning", "twin_in_group", "null",
+            f"between groups of one split, {alike}",
+            "{item_id} ({split}, group '{group}') looks like {twin_in_group}",
         ),
         Check(
             "groups_across_splits", "dataset", "other_splits", "null", "a group lies in one split",
             "{item_id} ({split}) is of group '{group}', which is in {other_splits} as well", may_acknowledge=True,
+        ),
+    ]  # fmt: skip
+
+
+def move_checks() -> list[Check]:
+    """Checks of the groups that were moved to another split: recorded, but past measurements no longer compare."""
+    return [
+        Check(
+            "moved_groups", "warning", "cost", "null", "no group has moved into or out of the holdout",
+            "group '{group}' moved from {before} to {after} on {date} by {who} ({note}): {cost}",
+        ),
+    ]  # fmt: skip
+
+
+def drift_checks() -> list[Check]:
+    """Checks of batches by batch and statistic: no fault, but worth a look."""
+    return [
+        Check(
+            "batch_drift", "warning", "drift", "null", "a batch's groups are like the other groups",
+            "batch '{place}': {drift}",
         ),
     ]  # fmt: skip
 

@@ -27,6 +27,8 @@ ACTIONS = {
     "diff": "Compare two releases: items, labels, class shares, taxonomy.",
     "purge": "Remove items for good: from the dataset, every release, the cache and the remotes.",
     "reproduce": "Train on a release by its name, in a workspace of its own: the same items as then.",
+    "resplit": "Move groups to another split, on the record.",
+    "migrate": "Migrate the taxonomy, and the masks whose pixels change with it.",
     "dataset": "Print the dataset's items, groups, splits, class shares and sizes.",
     "show": "Write items as pictures: image, mask and overlay.",
     "labels check": "Check the masks of the dataset, and list those that are probably wrong.",

@@ -17,20 +17,25 @@ table { border-collapse: collapse; width: 100%; margin: .5rem 0; }
 td, th { border: 1px solid #ddd; padding: .3rem .6rem; text-align: left; vertical-align: top; }
 h5, h6 { font-size: 1rem; margin: 1rem 0 .3rem; } th { background: #f4f4f4; }
 .text-success::before { content: "\\2714"; color: #16803c; } .fa-times::before { content: "\\2718"; }
-.text-danger, .fail, .quarantine { color: #b42318; } .acknowledged { color: #a15c00; } .pass { color: #16803c; }
+.text-danger, .fail, .quarantine { color: #b42318; } .warning, .acknowledged { color: #a15c00; }
+.pass { color: #16803c; }
 .cooltip .top { display: none; } .cooltip:hover .top { display: inline; color: #666; }
 """
 
 
-def write_docs(judged: Sequence[Judged], summary: Sequence[dict[str, object]], out: Path) -> None:
+def write_docs(
+    judged: Sequence[Judged], summary: Sequence[dict[str, object]], out: Path, pages: Sequence[str] = ()
+) -> None:
     """Writes `index.html`: the verdicts, then each suite as Great Expectations renders it.
 
     Args:
         judged: The suites' results.
         summary: A row per check.
         out: The folder.
+        pages: Further pages in it, by file name, to be linked.
     """
     parts = [f"<h1>Validation</h1>{_summary_table(summary)}"]
+    parts += [f'<p><a href="{escape(name)}">{escape(name)}</a>: pictures of what was warned of</p>' for name in pages]
     parts += [f"<h2>{escape(each.table.name)}</h2>{_sections(each)}" for each in judged]
     head = f'<head><meta charset="utf-8"><title>Validation</title><style>{STYLE}</style></head>'
     page = f'<!DOCTYPE html>\n<html lang="en">{head}<body>{"".join(parts)}</body></html>\n'

@@ -1,5 +1,6 @@
 """The facts of one annotated image: what a catalogue row says about its bytes and pixels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
+from pipeline.custom_checks import CustomCheck
 from pipeline.files import sha256_bytes
 from pipeline.images import ImageError, Limits, decode_image, decode_mask, image_facts
 
@@ -28,6 +30,7 @@ class FactSettings:
         edge_low: Lower threshold of the image's edges (Canny).
         edge_high: Upper threshold of the image's edges (Canny).
         limits: What is refused before it is decoded.
+        custom: The user's own check.
     """
 
     num_classes: int
@@ -36,19 +39,23 @@ class FactSettings:
     edge_low: int
     edge_high: int
     limits: Limits
+    custom: CustomCheck | None = None
 
 
-def item_facts(image: bytes, mask: bytes, settings: FactSettings) -> dict[str, Any]:
+def item_facts(
+    image: bytes, mask: bytes, settings: FactSettings, row: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Measures one annotated image.
 
     Args:
         image: The encoded image.
         mask: The encoded mask.
         settings: What the facts depend on besides the bytes.
+        row: What else the dataset says of the item, for the user's own check.
 
     Returns:
         Facts by column. Of a side that cannot be read, and of the distance between both, the columns are missing;
-        `error` then says why.
+        `error` then says why. `custom` is what the user's own check has against an item that can be read.
     """
     facts: dict[str, Any] = {
         "image_sha256": sha256_bytes(image),
@@ -57,7 +64,7 @@ def item_facts(image: bytes, mask: bytes, settings: FactSettings) -> dict[str, A
         "edge_distance_px": float("nan"),
     }
     errors: list[str] = []
-    grey = labels = None
+    rgb = grey = labels = None
     try:
         facts["mode"] = image_facts(image, settings.limits).mode
         rgb = decode_image(image, settings.limits)
@@ -72,6 +79,10 @@ def item_facts(image: bytes, mask: bytes, settings: FactSettings) -> dict[str, A
         errors.append(f"mask: {error}")
     if grey is not None and labels is not None and grey.size == labels.shape[::-1]:
         facts["edge_distance_px"] = edge_distance(np.asarray(grey), labels, settings)
+    if (
+        settings.custom and rgb is not None and labels is not None
+    ):  # last, since it may do with the pixels what it likes
+        facts["custom"] = settings.custom.reason(facts | dict(row or {}), rgb, labels)
     return facts | {"error": "; ".join(errors) or None}
 
 

@@ -8,7 +8,7 @@ tombstone.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.class_lists import CLASSES_KEY, first_foreign
 from pipeline.errors import UserError
 from pipeline.files import atomic_dir
 
@@ -31,7 +32,6 @@ PART_BYTES = 128 * 2**20
 PART_NAME = "part-{:05d}.parquet"
 BATCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SAMPLING = ("uniform", "selected")
-CLASSES_KEY = b"segloop.classes"
 
 _BYTES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _FIELDS: dict[str, pa.DataType] = {
@@ -58,7 +58,7 @@ RESERVED = frozenset(
     "split accepted reasons tiles first error image_sha256 mask_sha256 width height mode bytes mask_width mask_height "  # noqa: SIM905
     "phash class_px void_px unknown_values components islands edge_distance_px brightness contrast saturation blur "
     "confusion mean_confidence expected_intersection expected_union expected_iou nll miou seam_px seam_errors "
-    "elsewhere_px elsewhere_errors bin_px bin_confidence bin_correct".split()
+    "elsewhere_px elsewhere_errors bin_px bin_confidence bin_correct custom".split()
 )
 
 
@@ -111,7 +111,12 @@ def parts(root: Path) -> list[Path]:
 
 
 def write_batch(
-    root: Path, batch: str, items: Iterable[Item], slice_names: Sequence[str] = (), class_names: Sequence[str] = ()
+    root: Path,
+    batch: str,
+    items: Iterable[Item],
+    slice_names: Sequence[str] = (),
+    class_names: Sequence[str] = (),
+    notes: Mapping[bytes, str] | None = None,
 ) -> list[Path]:
     """Writes items as the parts of a new batch; it appears whole, by one rename, or not at all.
 
@@ -121,6 +126,7 @@ def write_batch(
         items: Consumed as a stream; about one row group is held in memory.
         slice_names: The slice columns; an item without a value gets null.
         class_names: The classes by id that the masks were converted to; kept with the part, for `check_classes`.
+        notes: What else is kept with the part, by name.
 
     Returns:
         The parts written; an empty stream writes one without rows.
@@ -128,7 +134,7 @@ def write_batch(
     Raises:
         UserError: The name is not usable or taken, or a slice column has the name of a column of the format.
     """
-    schema = _schema(slice_names).with_metadata({CLASSES_KEY: json.dumps(list(class_names))})
+    schema = _schema(slice_names).with_metadata({CLASSES_KEY: json.dumps(list(class_names)), **(notes or {})})
     folder = root / checked_batch_name(batch)
     if folder.exists():
         raise UserError(f"Batch '{batch}' exists in {root}. Parts are immutable: choose another name.")
@@ -222,15 +228,17 @@ def check_classes(root: Path, class_names: Sequence[str]) -> None:
     Raises:
         UserError: A part was converted to classes that are not the first of these, in this order.
     """
+    headers = {}
     for part in parts(root):
         with opened(part) as file:
-            metadata = file.schema_arrow.metadata or {}
-        stored = json.loads(metadata.get(CLASSES_KEY, b"[]"))
-        if stored != list(class_names)[: len(stored)]:
-            raise UserError(
-                f"The masks of {part} hold the classes {stored}, the taxonomy now says {list(class_names)}. Restore "
-                "the taxonomy, or ingest the batch anew with a remap."
-            )
+            headers[part] = file.schema_arrow.metadata or {}
+    foreign = first_foreign(headers, class_names)
+    if foreign:
+        part, stored = foreign
+        raise UserError(
+            f"The masks of {part} hold the classes {stored}, the taxonomy now says {list(class_names)}. Restore "
+            "the taxonomy, finish a `segloop migrate` that was stopped, or ingest the batch anew with a remap."
+        )
 
 
 def slice_columns(index: "pd.DataFrame") -> list[str]:

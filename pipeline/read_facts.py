@@ -3,13 +3,13 @@
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import groupby, repeat
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,6 +47,7 @@ FACTS_SCHEMA = pa.schema(
         ("contrast", pa.float64()),
         ("saturation", pa.float64()),
         ("blur", pa.float64()),
+        ("custom", pa.string()),
     ],
 )
 
@@ -124,7 +125,8 @@ def read_facts(parts: list[Path], settings: FactSettings, store: FactStore, work
     measured = map_row_groups(measure, row_groups, settings, workers)
     tables = zip(row_groups, progress(measured, total=len(row_groups), label="catalogue"), strict=True)
     for part, of_part in groupby(tables, key=lambda pair: pair[0].part):
-        facts[part] = pa.concat_tables([table for _, table in of_part])
+        # One piece: the buffers of many small tables take more memory than what they hold.
+        facts[part] = pa.concat_tables([table for _, table in of_part]).combine_chunks()
         store.write(part, facts[part])
     store.save_digests()
     return facts
@@ -167,11 +169,21 @@ def measure(row_group: RowGroup, settings: FactSettings) -> pa.Table:
     Raises:
         UserError: The row group cannot be read.
     """
+    # What else the dataset says of an item matters to the user's own check only.
+    told: Iterable[dict[str, Any] | None] = read_rows(row_group) if settings.custom else repeat(None)
     rows = [
-        {"row_group": row_group.number, "row": row, **item_facts(image, mask, settings)}
-        for row, (image, mask) in enumerate(read_bytes(row_group))
+        {"row_group": row_group.number, "row": number, **item_facts(image, mask, settings, row)}
+        for number, ((image, mask), row) in enumerate(zip(read_bytes(row_group), told, strict=False))
     ]
     return pa.Table.from_pylist(rows, schema=FACTS_SCHEMA)
+
+
+def read_rows(row_group: RowGroup) -> list[dict[str, Any]]:
+    """The rows of a row group without their images and masks."""
+    with pq.ParquetFile(row_group.part) as file:
+        names = [name for name in file.schema_arrow.names if name not in {"image", "mask"}]
+        rows: list[dict[str, Any]] = file.read_row_group(row_group.number, columns=names, use_threads=False).to_pylist()
+    return rows
 
 
 def read_bytes(row_group: RowGroup) -> Iterator[tuple[bytes, bytes]]:

@@ -1,13 +1,15 @@
 """The split ledger: an append-only CSV in git that says to which split each group belongs, and since when.
 
-A group never straddles splits and never changes side. The one exception is a split that came with the data and was
-taken over on request: where it straddles a group, the ledger holds a row per split, visibly, and each item keeps the
-split it came with.
+A group never straddles splits and never changes side, with two exceptions, both visible. A split that came with the
+data and was taken over on request may straddle a group: the ledger then holds a row per split, and each item keeps the
+split it came with. And `segloop resplit` moves a whole group: by a further row, whose `since` says when, who and why;
+from there on the group lies where that row says.
 """
 
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ SPLITS = ("train", "val", "test")
 HOLDOUT = "test"
 SHOWN = 10
 HEADER = ["group", "split", "since"]
+# A batch's name has no blank, so that no batch can be taken for a move.
+MOVED = re.compile(r"moved (?P<date>\d{4}-\d{2}-\d{2}) by (?P<who>[^:]+): (?P<note>.+)")
 
 
 class SplitParams(Section):
@@ -41,11 +45,27 @@ class SplitParams(Section):
 
 
 class LedgerRow(NamedTuple):
-    """One assignment; `since` is the batch that brought the group."""
+    """One assignment; `since` is the batch that brought the group, or tells of a move."""
 
     group: str
     split: str
     since: str
+
+    @property
+    def moved(self) -> bool:
+        """Whether the row moves its group."""
+        return MOVED.fullmatch(self.since) is not None
+
+
+class Move(NamedTuple):
+    """A group that was moved: from which splits to which, on which day, by whom and why."""
+
+    group: str
+    before: tuple[str, ...]
+    after: str
+    date: str
+    who: str
+    note: str
 
 
 @dataclass(frozen=True)
@@ -59,7 +79,23 @@ class Ledger:
         """The splits of each group; more than one only where a split taken over straddles it."""
         found: dict[str, set[str]] = {}
         for row in self.rows:
+            if row.moved:
+                found[row.group] = set()
             found.setdefault(row.group, set()).add(row.split)
+        return found
+
+    @property
+    def moves(self) -> list[Move]:
+        """The recorded moves, in order."""
+        found, splits = [], dict[str, set[str]]()
+        for row in self.rows:
+            told = MOVED.fullmatch(row.since)
+            before = splits.setdefault(row.group, set())
+            if told:
+                sides = tuple(side for side in SPLITS if side in before)
+                found.append(Move(row.group, sides, row.split, told["date"], told["who"], told["note"]))
+                before.clear()
+            before.add(row.split)
         return found
 
     def split_of(self, group: str, source_split: str | None) -> str | None:
@@ -106,25 +142,37 @@ def read_ledger(path: Path) -> Ledger:
     if not path.exists():
         return Ledger()
     try:
-        lines = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline="")))
+        text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no UTF-8 text: {error}. Restore it from git.") from None
+    return parse_ledger(text, str(path))
+
+
+def parse_ledger(text: str, where: str) -> Ledger:
+    """Reads the ledger's text; `where` names it in messages.
+
+    Raises:
+        UserError: The header or a split is not one of the format's; the message names the line.
+    """
+    lines = list(csv.reader(io.StringIO(text, newline="")))
     if not lines or lines[0] != HEADER:
-        raise UserError(f"{path} must begin with the header {','.join(HEADER)}, received {lines[:1]}.")
+        raise UserError(f"{where} must begin with the header {','.join(HEADER)}, received {lines[:1]}.")
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(HEADER) or line[1] not in SPLITS:
-            raise UserError(f"{path}, line {number}: expected group, {'|'.join(SPLITS)}, since; received {line}.")
+            raise UserError(f"{where}, line {number}: expected group, {'|'.join(SPLITS)}, since; received {line}.")
     return Ledger(tuple(LedgerRow(*line) for line in lines[1:]))
 
 
 def append_ledger(path: Path, ledger: Ledger, rows: Iterable[LedgerRow]) -> Ledger:
     """Writes the ledger with further rows; those that it holds already are not repeated.
 
+    A move is no repetition, even of a side where its group once was; an assignment of a group that has moved is one.
+
     Returns:
         The ledger as it now stands.
     """
     known = {(row.group, row.split) for row in ledger.rows}
-    new = tuple(row for row in rows if (row.group, row.split) not in known)
+    new = tuple(row for row in rows if row.moved or (row.group, row.split) not in known)
     grown = Ledger(ledger.rows + new)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -132,6 +180,33 @@ def append_ledger(path: Path, ledger: Ledger, rows: Iterable[LedgerRow]) -> Ledg
     writer.writerows([row.group, row.split, row.since] for row in grown.rows)
     write_atomic(path, buffer.getvalue())
     return grown
+
+
+def moved_row(group: str, split: str, date: str, who: str, note: str) -> LedgerRow:
+    """The row that moves a group; line breaks in who and note become blanks, and a colon in who a blank too."""
+    who, note = (" ".join(text.split()) for text in (who.replace(":", " "), note))
+    return LedgerRow(group, split, f"moved {date} by {who}: {note}")
+
+
+def check_appended(before: Ledger, after: Ledger, what: str) -> None:
+    """Refuses a ledger in which rows of an earlier state are gone or changed.
+
+    Args:
+        before: The earlier state.
+        after: The ledger as it stands.
+        what: Names the earlier state in the message: "HEAD", "data/v3".
+
+    Raises:
+        UserError: Naming the first such row; rows may only be added at the end.
+    """
+    for number, row in enumerate(before.rows, start=2):
+        now = after.rows[number - 2] if number - 2 < len(after.rows) else None
+        if now != row:
+            received = "nothing" if now is None else f"'{','.join(now)}'"
+            raise UserError(
+                f"The split ledger is append-only, but line {number} was '{','.join(row)}' in {what} and is now "
+                f"{received}. Restore it (git checkout {what} -- FILE) and move groups with `segloop resplit`."
+            )
 
 
 def assign(class_px: Mapping[str, np.ndarray], sizes: Mapping[str, int], params: SplitParams) -> dict[str, str]:

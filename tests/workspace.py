@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("pipeline", "training", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "examples")
+FILES = ("pipeline", "training", "checks.py", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "examples")
 SMALL = {
     "demo_data": {"scenes": 48, "frames_per_scene": 2},
     "validate": {"min_images_per_critical_class": 1},

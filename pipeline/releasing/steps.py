@@ -23,6 +23,7 @@ from pipeline.releasing.reader import Release, open_release
 from pipeline.releasing.storage import away, check_no_secret, ensure_remote, open_repo, open_storage
 from pipeline.releasing.verification import Verifier, folder_objects, send_again
 from pipeline.releasing.workspace import open_workspace
+from pipeline.splits import check_appended, parse_ledger, read_ledger
 from pipeline.taxonomy import load_taxonomy
 
 MEMORY = Path(".segloop/releases/verified.json")
@@ -36,8 +37,9 @@ def validate(making: Making) -> None:
 
     Raises:
         VerdictError: The dataset fails.
-        UserError: It could not be judged.
+        UserError: It could not be judged, or the split ledger was rewritten since the last release.
     """
+    _check_ledger(making)
     verdict = making.root / VALIDATION / "verdict.json"
     before = _stamp(verdict)
     here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages are `python -m ...`
@@ -53,6 +55,16 @@ def validate(making: Making) -> None:
         )
     if done.returncode:
         raise UserError("`dvc repro validate` failed, and says above why: there is no release without a verdict.")
+
+
+def _check_ledger(making: Making) -> None:
+    """What models learnt from must not become holdout by an edit: rows are only added to what the last release had."""
+    ledger = making.paths.splits
+    before = making.git.show(making.last, ledger) if making.last else None
+    if making.last and before is not None:
+        check_appended(
+            parse_ledger(f"{before}\n", f"{ledger} of {making.last}"), read_ledger(making.root / ledger), making.last
+        )
 
 
 def add(making: Making) -> None:

@@ -39,7 +39,9 @@ class Workspace:
 
     def validate(self) -> None:
         """Runs the stage."""
-        validate.main(self.catalog, self.ledger, self.validation, self.taxonomy, self.params)
+        validate.main(
+            self.root / "data" / "dataset", self.catalog, self.ledger, self.validation, self.taxonomy, self.params
+        )
 
     def prepare(self, dataset: str = "dataset") -> None:
         """Runs the stage."""

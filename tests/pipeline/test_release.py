@@ -306,6 +306,14 @@ def test_a_changed_taxonomy_is_a_new_release(released: Workspace) -> None:
     assert tags(released) == ["data/v1", "data/v2"]
 
 
+def test_a_rewritten_split_ledger_is_refused(released: Workspace) -> None:
+    """A group that models learnt from cannot become holdout by an edit of the ledger."""
+    ledger = released.root / "data" / "splits.csv"
+    ledger.write_text(ledger.read_text().replace(",train,", ",test,", 1))
+    with pytest.raises(UserError, match=r"append-only.*data/v1"):
+        release.main("edited")
+
+
 def test_the_list_shows_every_release(released: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """A row a release: its message, its items, and whether it was pushed."""
     assert tags(released) == ["data/v1"]

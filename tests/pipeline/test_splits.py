@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
-from pipeline.splits import Ledger, LedgerRow, SplitParams, append_ledger, assign, place, read_ledger, straddling
+from pipeline.splits import (
+    Ledger,
+    LedgerRow,
+    Move,
+    SplitParams,
+    append_ledger,
+    assign,
+    check_appended,
+    moved_row,
+    place,
+    read_ledger,
+    straddling,
+)
 
 PARAMS = SplitParams(val=0.15, test=0.25, salt="tests")
 
@@ -106,3 +118,35 @@ def test_a_ledger_that_is_no_text_is_refused(tmp_path: Path) -> None:
     ledger.write_bytes(b"group,split,since\n\xff,train,b\n")
     with pytest.raises(UserError, match="no UTF-8"):
         read_ledger(ledger)
+
+
+def test_a_move_supersedes_where_the_group_was(tmp_path: Path) -> None:
+    """A moved group lies on one side, a straddling one too, and the file gives back who moved it, when and why."""
+    rows = [LedgerRow("s", "train", "b"), LedgerRow("s", "val", "b"), LedgerRow("t", "test", "b")]
+    move = moved_row("s", "train", "2026-05-01", "Ada: L", "one\nside")
+    ledger = append_ledger(tmp_path / "splits.csv", Ledger(tuple(rows)), [move])
+    assert read_ledger(tmp_path / "splits.csv") == ledger
+    assert ledger.splits == {"s": {"train"}, "t": {"test"}}
+    assert ledger.moves == [Move("s", ("train", "val"), "train", "2026-05-01", "Ada L", "one side")]
+
+
+def test_an_assignment_repeated_after_a_move_is_not_written_again(tmp_path: Path) -> None:
+    """A batch that is ingested again does not undo a move."""
+    row = LedgerRow("s", "test", "b")
+    ledger = append_ledger(tmp_path / "s.csv", Ledger((row,)), [moved_row("s", "train", "2026-05-01", "Ada", "n")])
+    assert append_ledger(tmp_path / "s.csv", ledger, [row]).splits == {"s": {"train"}}
+
+
+def test_a_side_added_by_hand_after_a_move_straddles() -> None:
+    """A row that is no move leaves the group on both sides, which validation fails."""
+    move = moved_row("s", "train", "2026-05-01", "Ada", "n")
+    assert Ledger((LedgerRow("s", "test", "b"), move, LedgerRow("s", "test", "c"))).splits == {"s": {"train", "test"}}
+
+
+@pytest.mark.parametrize("rows", [[], [LedgerRow("s", "val", "b")], [LedgerRow("t", "train", "c")]])
+def test_rows_that_are_gone_or_changed_are_refused(rows: list[LedgerRow]) -> None:
+    """The ledger is append-only: what an earlier state says, a later one says too, in the same place."""
+    before = Ledger((LedgerRow("s", "train", "b"),))
+    check_appended(before, Ledger((*before.rows, LedgerRow("t", "val", "c"))), "HEAD")
+    with pytest.raises(UserError, match="append-only, but line 2 was 's,train,b' in HEAD"):
+        check_appended(before, Ledger(tuple(rows)), "HEAD")

@@ -13,16 +13,19 @@ import pytest
 from tiny import scene, tiny_items
 
 from pipeline import validate
-from pipeline.catalog import build_catalog
+from pipeline.catalog import catalogue
 from pipeline.checks import Check, ValidateParams
+from pipeline.custom_checks import CustomCheck
 from pipeline.errors import UserError, VerdictError
 from pipeline.files import sha256_bytes
 from pipeline.images import Limits, decode_image, decode_mask, encode_image, encode_mask
 from pipeline.item_facts import FactSettings
 from pipeline.parts import Item, write_batch
+from pipeline.splits import Ledger, LedgerRow, moved_row
 from pipeline.suite import Table, judge, raised
 from pipeline.taxonomy import Taxonomy, load_taxonomy
-from pipeline.validate import Verdict
+from pipeline.thumbnails import DatasetReader
+from pipeline.validate import Subject, Verdict
 
 LIMITS = Limits(max_bytes=2**24, max_pixels=2**22)
 SETTINGS = FactSettings(num_classes=5, ignore_index=255, island_px=4, edge_low=50, edge_high=150, limits=LIMITS)
@@ -32,9 +35,13 @@ PARAMS = ValidateParams(
     max_void_share=0.5,
     max_islands_per_10k_px=30,
     near_duplicate_bits=6,
+    near_duplicate_correlation=0.95,
     batch_min_items=4,
     batch_share_factor=3,
     batch_share_change=0.02,
+    batch_min_groups=4,
+    batch_drift_chance=0.01,
+    batch_drift_effect=0.33,
     min_images_per_class=1,
     min_images_per_critical_class=2,
 )
@@ -51,6 +58,7 @@ class Data:
     splits: dict[str, set[str]] = field(
         default_factory=lambda: {f"g{number}": {SPLIT_OF[number % 4]} for number in range(8)},
     )
+    moves: list[LedgerRow] = field(default_factory=list)
 
     def with_mask(self, number: int, mask: np.ndarray) -> None:
         """Gives an item another mask."""
@@ -70,13 +78,33 @@ class Data:
         return [place for place, item in enumerate(self.items) if self.splits[item.group] == {"val"}]
 
 
-def judged(data: Data, tmp_path: Path, taxonomy: Taxonomy, params: ValidateParams = PARAMS) -> Verdict:
-    """Writes, catalogues and validates a dataset."""
+def make(data: Data, tmp_path: Path) -> Path:
+    """Writes a dataset."""
     write_batch(tmp_path / "dataset", "first", data.items, ["camera"])
     if data.further:
         write_batch(tmp_path / "dataset", "second", data.further, ["camera"])
-    catalog = build_catalog(tmp_path / "dataset", SETTINGS, tmp_path / "store", 1).to_pandas()
-    return validate.validate(catalog, data.splits, taxonomy, params)
+    return tmp_path / "dataset"
+
+
+def ledger_of(data: Data) -> Ledger:
+    """The ledger of a dataset."""
+    rows = [LedgerRow(group, split, "first") for group, splits in data.splits.items() for split in sorted(splits)]
+    return Ledger((*rows, *data.moves))
+
+
+def judged(
+    data: Data,
+    tmp_path: Path,
+    taxonomy: Taxonomy,
+    params: ValidateParams = PARAMS,
+    settings: FactSettings = SETTINGS,
+) -> Verdict:
+    """Writes, catalogues and validates a dataset."""
+    dataset = make(data, tmp_path)
+    catalog, former = (table.to_pandas() for table in catalogue(dataset, settings, tmp_path / "store", 1))
+    return validate.validate(
+        Subject(catalog, former, ledger_of(data), taxonomy, DatasetReader(dataset, LIMITS)), params
+    )
 
 
 def fired(verdict: Verdict) -> dict[str, tuple[str, ...]]:
@@ -224,7 +252,7 @@ def without(label: int, but: int) -> Callable[[Data], None]:
 
 
 DATASET_FAULTS = [
-    (near_copy, "near_duplicates_across_splits", 2, "item-000 (train) looks like item-004"),
+    (near_copy, "near_duplicates_across_splits", 2, "item-000 (train) looks like item-004 (test, group 'g2'): "),
     (straddling_group, "groups_across_splits", 2, "item-000 (train) is of group 'g0', which is in val as well"),
     (odd_batch, "class_share", None, "batch 'second': "),
     (without(ORDINARY, 0), "class_missing_from_split", 1, "split 'val': obstacle is in 0 images, limit 1"),
@@ -344,12 +372,15 @@ def test_the_stage_writes_its_files_and_then_fails(
     rows = [(group, split) for group, splits in data.splits.items() for split in sorted(splits)]
     ledger = "group,split,since\n" + "".join(f"{group},{split},first\n" for group, split in rows)
     (tmp_path / "splits.csv").write_text(ledger)
-    table = build_catalog(tmp_path / "dataset", SETTINGS, tmp_path / "store", 1)
-    pq.write_table(table, tmp_path / "catalog.parquet")
+    tables = catalogue(tmp_path / "dataset", SETTINGS, tmp_path / "store", 1)
+    for table, name in zip(tables, ("catalog", "former"), strict=True):
+        pq.write_table(table, tmp_path / f"{name}.parquet")
     out, params = tmp_path / "validation", params_file(validate=PARAMS.model_dump(mode="json"))
     for _ in range(2):
         with pytest.raises(VerdictError, match="groups_across_splits: item-000"):
-            validate.main(tmp_path / "catalog.parquet", tmp_path / "splits.csv", out, taxonomy_file, params)
+            validate.main(
+                tmp_path / "dataset", tmp_path / "catalog.parquet", tmp_path / "splits.csv", out, taxonomy_file, params
+            )
     page = (out / "docs" / "index.html").read_text()
     assert not json.loads((out / "verdict.json").read_text())["passed"]
     assert len(pd.read_parquet(out / "items.parquet")) == 16
@@ -359,3 +390,127 @@ def test_the_stage_writes_its_files_and_then_fails(
     told = capsys.readouterr().out
     assert "unreadable" in told
     assert "groups_across_splits: a group straddles train and val: g0" in told
+
+
+def test_close_hashes_are_no_leak_where_pixels_differ(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    """Two pictures that share their hash, not their content, pass; the hash alone would have failed the dataset."""
+    data = Data()
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None].repeat(48, axis=0).repeat(3, axis=2)
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3))
+    noisy = (ramp * 0.3 + noise * 0.7).astype(np.uint8)
+    data.with_image(0, encode_image(ramp))
+    data.with_image(4, encode_image(noisy))
+    tables = catalogue(make(data, tmp_path), SETTINGS, tmp_path / "store", 1)
+    catalog, former = (table.to_pandas() for table in tables)
+    catalog.loc[catalog["item_id"] == "item-004", "phash"] = catalog["phash"][0]
+    subject = Subject(catalog, former, ledger_of(data), taxonomy, DatasetReader(tmp_path / "dataset", LIMITS))
+    assert fired(validate.validate(subject, PARAMS)) == {}
+    lenient = PARAMS.model_copy(update={"near_duplicate_correlation": 0.0})
+    assert "near_duplicates_across_splits" in fired(validate.validate(subject, lenient))
+
+
+def test_twins_in_two_groups_of_a_split_are_told_and_fail_nothing(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    """They become a leak once one of the groups lies elsewhere: a warning, with both names."""
+    data = Data()
+    image = decode_image(data.items[0].image, LIMITS)
+    data.with_image(6, encode_image((image * 0.97 + 7).astype(np.uint8)))
+    verdict = judged(data, tmp_path, taxonomy)
+    kept = verdict.as_json()
+    assert kept["passed"]
+    assert kept["warnings"] == [{"check": "near_duplicates_across_groups", "failed": 2}]
+    assert (
+        verdict.warnings[0]
+        .details[0]
+        .startswith("item-000 (train, group 'g0') looks like item-006 (train, group 'g3')")
+    )
+
+
+@pytest.mark.parametrize(("side", "leaks"), [("test", True), ("train", False)])
+def test_an_image_that_comes_back_on_another_side_is_a_leak(
+    side: str, leaks: bool, tmp_path: Path, taxonomy: Taxonomy
+) -> None:
+    """Removed from the holdout and brought back under other names into training, an image is recognised."""
+    data = Data()
+    gone, home = data.items[4], data.items[0].group
+    data.splits["g2"] = {side}
+    data.splits["g9"] = {"test"}
+    data.items += [replace(item, item_id=f"more-{item.item_id}", group="g9") for item in tiny_items(groups=2, seed=3)]
+    data.further = [
+        replace(gone, deleted=True, revision=2),
+        replace(gone, item_id="back", group=home),
+    ]
+    verdict = judged(data, tmp_path, taxonomy)
+    if leaks:
+        assert fired(verdict) == {"near_duplicates_across_releases": ("back",)}
+        assert (
+            "back (train) looks like what the dataset once held as item-004 (test, group 'g2')"
+            in (verdict.failures[0].details[0])
+        )
+    else:
+        assert "near_duplicates_across_releases" not in fired(verdict)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("train", "test", "group 'g0' moved from train to test on 2026-05-01 by Ada (n): versions trained before"),
+        ("test", "train", "group 'g2' moved from test to train on 2026-05-01 by Ada (n): scores from before"),
+        ("train", "val", None),
+    ],
+)
+def test_a_recorded_move_of_the_holdout_is_told(
+    before: str, after: str, words: str | None, tmp_path: Path, taxonomy: Taxonomy
+) -> None:
+    """A move into or out of the holdout warns with what it costs; another move costs nothing."""
+    data = Data()
+    group = {"train": "g0", "test": "g2"}[before]
+    data.moves = [moved_row(group, after, "2026-05-01", "Ada", "n")]
+    verdict = judged(data, tmp_path, taxonomy)
+    assert verdict.as_json()["passed"]
+    told = [detail for each in verdict.warnings for detail in each.details]
+    assert [detail.startswith(words or "") for detail in told] == ([True] if words else [])
+    assert set(
+        verdict.items.loc[verdict.items["item_id"].isin(["item-000" if group == "g0" else "item-004"]), "split"]
+    ) == {after}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_consensus_settles_what_its_annotators_contradict(number: int, tmp_path: Path, taxonomy: Taxonomy) -> None:
+    """Of several masks of one image the consensus stays, and the others' reason names it."""
+    data = Data()
+    masks = [data.items[0].mask, data.items[1].mask, data.items[2].mask]
+    data.items[0] = replace(data.items[0], annotator="ada")
+    names = ["a-cons", "z-cons"]
+    data.items.append(replace(data.items[0], item_id="m-ben", mask=masks[1], mask_source_sha256="b", annotator="ben"))
+    data.items.append(
+        replace(data.items[0], item_id=names[number], mask=masks[2], mask_source_sha256="c", annotator="consensus")
+    )
+    verdict = judged(data, tmp_path, taxonomy)
+    assert fired(verdict) == {"conflicting_masks": ("item-000", "m-ben")}
+    assert verdict.quarantine["detail"].str.endswith(names[number]).all()
+
+
+def test_an_item_that_the_users_check_rejects_is_quarantined(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    """The reason of one's own check is the quarantine's."""
+    source = "def check(item, image, mask):\n    return 'too new' if item['item_id'] == 'item-003' else None\n"
+    settings = replace(SETTINGS, custom=CustomCheck("own.py", source))
+    verdict = judged(Data(), tmp_path, taxonomy, settings=settings)
+    assert verdict.quarantine.to_numpy().tolist() == [["item-003", "custom", "too new"]]
+
+
+def test_a_batch_that_differs_is_told_with_pictures(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    """Brighter images in a later batch warn, fail nothing, and have a page that Data Docs link."""
+    data = Data(items=list(tiny_items(groups=12)))
+    data.splits = {f"g{number}": {SPLIT_OF[number % 4]} for number in range(20)}
+    for number, item in enumerate(tiny_items(groups=8, seed=5)):
+        image = encode_image((decode_image(item.image, LIMITS) * 0.5).astype(np.uint8))
+        place = {"item_id": f"late-{number:02d}", "group": f"g{12 + number // 2}"}
+        data.further.append(replace(item, image=image, sha256=sha256_bytes(image), **place))
+    strict = PARAMS.model_copy(update={"near_duplicate_bits": 0})
+    verdict = judged(data, tmp_path, taxonomy, strict)
+    validate.write_verdict(verdict, tmp_path / "out")
+    assert verdict.as_json()["passed"]
+    assert [each["check"] for each in verdict.as_json()["warnings"]] == ["batch_drift"]
+    assert any("batch 'second': brightness is lower" in each for each in verdict.warnings[0].details)
+    assert 'href="drift.html"' in (tmp_path / "out" / "docs" / "index.html").read_text()
+    assert "data:image/webp" in (tmp_path / "out" / "docs" / "drift.html").read_text()

@@ -1,0 +1,88 @@
+"""The user's own check: one Python file with one function, run on each item that can be read."""
+
+import linecache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import UserError
+
+NAME = "check"
+Pixels = npt.NDArray[np.uint8]
+Function = Callable[[dict[str, Any], Pixels, Pixels], object]
+
+
+@dataclass(frozen=True)
+class CustomCheck:
+    """The file as it was read: every process runs this very text, and what it found is kept under it.
+
+    Attributes:
+        path: Names the file in messages.
+        source: Its text.
+    """
+
+    path: str
+    source: str
+
+    def reason(self, item: dict[str, Any], image: Pixels, mask: Pixels) -> str | None:
+        """What the user's function has against an item; None when nothing.
+
+        Args:
+            item: What the dataset and the catalogue say of it, by column.
+            image: Shape (H, W, 3), uint8 RGB.
+            mask: Shape (H', W'), uint8; its size may differ from the image's.
+
+        Returns:
+            The reason. An exception is one too: it says nothing of the other items, and must not let this one pass.
+        """
+        try:
+            said = loaded(self)(item, image, mask)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+            return f"{self.path} raised {type(error).__name__}: {error}"
+        if said is None or isinstance(said, str):
+            return said or None
+        return f"{self.path} returned {said!r}, which is neither None nor a reason"
+
+
+def read_custom(path: Path) -> CustomCheck:
+    """Reads the file and tries whether it can be run.
+
+    Raises:
+        UserError: It is missing, is no Python, or has no function of the name.
+    """
+    try:
+        custom = CustomCheck(path.as_posix(), path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"`catalog.custom` names {path}, which cannot be read: {error}. Set it to null for no check."
+        ) from None
+    try:
+        loaded(custom)
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"{path}, which `catalog.custom` names, does not run: {type(error).__name__}: {error}."
+        ) from error
+    return custom
+
+
+@lru_cache(maxsize=4)
+def loaded(custom: CustomCheck) -> Function:
+    """The function of the file, which is run once in a process.
+
+    Raises:
+        TypeError: The file has no such function.
+        Exception: Whatever running the file raises.
+    """
+    # So that a traceback shows the lines that were run, whatever the file says by now.
+    linecache.cache[custom.path] = (len(custom.source), None, custom.source.splitlines(keepends=True), custom.path)
+    namespace: dict[str, Any] = {"__name__": Path(custom.path).stem, "__file__": custom.path}
+    exec(compile(custom.source, custom.path, "exec"), namespace)  # noqa: S102 - what the user asked for
+    function = namespace.get(NAME)
+    if not callable(function):
+        raise TypeError(f"it has no function `{NAME}(item, image, mask)`")
+    return function  # type: ignore[no-any-return]
