@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,6 +93,36 @@ def progress(elements: Iterable[Element], *, total: int | None = None, label: st
 
     console = Console(stderr=True)
     yield from track(elements, description=label, total=total, console=console, disable=not console.is_terminal)
+
+
+def in_processes(
+    call: Callable[..., Element], *arguments: Sequence[Any], workers: int, section: str
+) -> Iterator[Element]:
+    """Calls a function of a module in several processes, and yields the results in order.
+
+    Args:
+        call: The function.
+        arguments: One sequence an argument, of equal length.
+        workers: Processes; 0 takes every core.
+        section: Of the parameters, whose `workers` it is.
+
+    Raises:
+        OutageError: A process was killed, as systems do when memory runs out.
+    """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    # Forked from a process that has only imported: threads, OpenCV's among them, do not outlive a fork; their locks do.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([call.__module__])
+    with ProcessPoolExecutor(workers or len(os.sched_getaffinity(0)), mp_context=context) as pool:
+        try:
+            yield from pool.map(call, *arguments)
+        except BrokenProcessPool:
+            raise OutageError(
+                f"A process was killed, probably for memory. Free some, or lower `{section}.workers`."
+            ) from None
 
 
 def _say(error: SegloopError) -> int:

@@ -18,7 +18,7 @@ from pipeline.dataset import DatasetParams
 from pipeline.errors import UserError
 from pipeline.files import atomic_dir, write_json
 from pipeline.images import Limits
-from pipeline.label_qa.decisions import read_decisions, settled
+from pipeline.label_qa.decisions import as_text, read_decisions, settled
 from pipeline.label_qa.judged import Judged
 from pipeline.label_qa.judges import AUTO, with_judges
 from pipeline.label_qa.looks import MODEL, Look, Looking, looks
@@ -37,7 +37,7 @@ class LabelsParams(Section):
     """Section `labels`.
 
     Attributes:
-        least_score: Standard deviations from which a mask is listed.
+        least_score: Log of the odds from which a mask is listed.
         shown: Masks shown as pictures.
         workers: Processes; 0 takes every core.
         decisions: The file of decisions, by which nobody is asked twice.
@@ -99,7 +99,8 @@ def write_lists(folder: Path, found: Sequence[Suspicion], items: int) -> None:
     """Writes the list for machines and for spreadsheets."""
     rows = [asdict(each) for each in found]
     write_json(folder / "suspicions.json", {"schema": 1, "items": items, "found": rows})
-    pd.DataFrame(rows, columns=list(Suspicion.__dataclass_fields__)).to_csv(folder / "suspicions.csv", index=False)
+    cells = [{name: as_text(value) for name, value in row.items()} for row in rows]
+    pd.DataFrame(cells, columns=list(Suspicion.__dataclass_fields__)).to_csv(folder / "suspicions.csv", index=False)
 
 
 def score_table(seen: Sequence[Look], judged: dict[Kind, Judged], class_names: Sequence[str]) -> pd.DataFrame:

@@ -21,6 +21,8 @@ from pipeline.params import Section, read_section
 from pipeline.parts import read_index, read_items
 from pipeline.taxonomy import load_taxonomy
 
+LONGEST_NAME = 100  # of a picture's file, in characters; what is longer is told apart by a digest
+
 
 class ShowParams(Section):
     """Section `show`: how strongly the mask's colours cover the image."""
@@ -111,15 +113,16 @@ def pictures(item: str, image: bytes, mask: bytes, painting: Painting) -> dict[s
 
 
 def file_names(items: Iterable[str]) -> dict[str, str]:
-    """A file name for each item: its id with `_` for what is awkward in names, and a digest where ids become equal.
+    """A file name for each item: its id with `_` for what is awkward in names, a digest where ids are long or alike.
 
     Args:
         items: All ids of the dataset, so that a name never depends on what else is shown.
     """
-    plain = {item: re.sub(r"[^\w.-]+", "_", item) for item in items}
+    plain = {item: re.sub(r"[^\w.-]+", "_", item)[:LONGEST_NAME] for item in items}
     uses = Counter(plain.values())
     return {
-        item: name if uses[name] == 1 else f"{name}-{sha256_bytes(item.encode())[:8]}" for item, name in plain.items()
+        item: name if uses[name] == 1 and len(item) <= LONGEST_NAME else f"{name}-{sha256_bytes(item.encode())[:8]}"
+        for item, name in plain.items()
     }
 
 

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from pipeline.agreement.consensus_names import consensus_names
 from pipeline.agreement.copies import CONSENSUS, Copies, chunks, read_copies
 from pipeline.agreement.images import How, keep_known
 from pipeline.agreement.joint import locate
-from pipeline.command import progress
+from pipeline.command import in_processes, progress
 from pipeline.errors import UserError
 from pipeline.files import atomic_dir
 from pipeline.images import encode_mask
@@ -104,10 +103,10 @@ def write_consensus(source: Source, how: How, wish: Wish, target: Path, workers:
             parts = chunks(of_sampling)
             count = len(parts)
             task = (how, wish, names, folder / place)
-            with ProcessPoolExecutor(workers or None) as pool:
-                done = pool.map(_write_chunk, [source.dataset] * count, parts, [task] * count)
-                for problems in progress(done, total=count, label=f"consensus, {sampling}"):
-                    left_out |= problems
+            each_part = ([source.dataset] * count, parts, [task] * count)
+            done = in_processes(_write_chunk, *each_part, workers=workers, section="agreement")
+            for problems in progress(done, total=count, label=f"consensus, {sampling}"):
+                left_out |= problems
             written = [each for each in facts if (folder / place / "masks" / f"{each['name']}.png").exists()]
             _write_table(folder / place / "items.csv", written)
             items += len(written)

@@ -1,7 +1,6 @@
 """What is counted of each image that several annotated, in several processes."""
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +14,7 @@ from pipeline.agreement.coefficients import Ratings
 from pipeline.agreement.consensus import FEW, staple
 from pipeline.agreement.copies import UNNAMED, Copies, chunks, read_copies
 from pipeline.agreement.joint import Joint, check_classes, joint
-from pipeline.command import progress
+from pipeline.command import in_processes, progress
 from pipeline.images import Limits
 from training.boundary import BoundaryCounts
 
@@ -125,10 +124,10 @@ def compare_all(dataset: Path, rows: pd.DataFrame, how: How, workers: int) -> It
         workers: Processes; 0 takes every core.
     """
     parts = chunks(rows)
-    with ProcessPoolExecutor(workers or None) as pool:
-        done = pool.map(_compare_chunk, [dataset] * len(parts), parts, [how] * len(parts))
-        for found in progress(done, total=len(parts), label="annotators"):
-            yield from found
+    count = len(parts)
+    done = in_processes(_compare_chunk, [dataset] * count, parts, [how] * count, workers=workers, section="agreement")
+    for found in progress(done, total=count, label="annotators"):
+        yield from found
 
 
 def compare(copies: Copies, how: How) -> Compared:

@@ -50,7 +50,7 @@ def align(image: Pixels, mask: Pixels, ignore_index: int) -> Alignment | None:
     """
     step = max(max(mask.shape) / LONGEST_PX, 1.0)
     if step > 1:
-        size = round(mask.shape[1] / step), round(mask.shape[0] / step)
+        size = max(round(mask.shape[1] / step), 1), max(round(mask.shape[0] / step), 1)
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
         mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
     outline = mask_edges(mask, ignore_index)

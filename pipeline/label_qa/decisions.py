@@ -128,7 +128,12 @@ def append_decisions(path: Path, rows: Iterable[Decision]) -> int:
 
 def _cells(row: Decision) -> list[str]:
     cells = [row.item_id, str(row.revision), row.decision.value, row.kind, row.by, row.at.isoformat(), row.note]
-    return [f"{QUOTE}{cell}" if cell.startswith(RUN_BY_SPREADSHEETS) else cell for cell in cells]
+    return [str(as_text(cell)) for cell in cells]
+
+
+def as_text(cell: object) -> object:
+    """A cell that no spreadsheet runs: text that begins like a formula gets a quote before it."""
+    return f"{QUOTE}{cell}" if isinstance(cell, str) and cell.startswith(RUN_BY_SPREADSHEETS) else cell
 
 
 def _decision(cells: list[str], where: str) -> Decision:

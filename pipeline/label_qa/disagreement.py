@@ -126,5 +126,12 @@ def _of_class(
         if area >= LEAST_PX:
             box = np.s_[y : y + tall, x : x + wide]
             seen = int(np.bincount(labels[box][components[box] == number]).argmax())
-            found.append((float(weights[number]), (label, seen), [x, y, x + wide, y + tall]))
+            height, width = disputed.shape
+            whole = [
+                max(x - OUTLINE_PX, 0),
+                max(y - OUTLINE_PX, 0),
+                min(x + wide + OUTLINE_PX, width),
+                min(y + tall + OUTLINE_PX, height),
+            ]  # as wide as it was before it was made narrower
+            found.append((float(weights[number]), (label, seen), whole))
     return found

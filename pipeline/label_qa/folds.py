@@ -38,7 +38,7 @@ def assign_folds(items: pd.DataFrame, folds: int) -> tuple[npt.NDArray[np.int64]
         if len(inside) < folds:
             raise UserError(
                 f"Split '{split}' has {len(inside)} accepted items, too few for {folds} folds. Ingest more, or lower "
-                "labels.folds."
+                "label_folds.folds."
             )
         rows = items.iloc[inside]
         fold[inside] = _by_groups(rows["group"], folds) if by_groups else _by_frames(rows, folds)
@@ -62,12 +62,14 @@ def _by_groups(groups: pd.Series, folds: int) -> npt.NDArray[np.int64]:
 
 
 def _by_frames(rows: pd.DataFrame, folds: int) -> npt.NDArray[np.int64]:
-    """Stretches of equal length over all sequences, one after the other."""
+    """The first frames of every sequence, those after them, and so on: equally many in each fold."""
     order = rows.assign(place=np.arange(len(rows))).sort_values(
         ["group", "sequence_index", "item_id"], na_position="last", kind="stable"
     )
     within = order.groupby("group").cumcount().to_numpy()
     length = order.groupby("group")["item_id"].transform("size").to_numpy()
     fold = np.empty(len(rows), np.int64)
-    fold[order["place"].to_numpy()] = within * folds // length
+    # By the share of its sequence that lies before a frame, so that short ones are spread over the folds too.
+    placed = order["place"].to_numpy()[np.argsort((within + 0.5) / length, kind="stable")]
+    fold[placed] = np.arange(len(rows)) * folds // len(rows)
     return fold

@@ -1,4 +1,4 @@
-"""The scores of one kind of fault over all masks, brought to one scale: standard deviations of what is usual."""
+"""The scores of one kind of fault over all masks, brought to one scale: the log of the odds that something is wrong."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from pipeline.label_qa.looks import Look, Seen
 Scores = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
 
-WORST = 30.0  # standard deviations, as what needs no comparison counts
-ONE_SIGMA = 0.8413  # share of a normal distribution below its mean and one standard deviation
+WORST = 30.0  # log odds, as what needs no comparison counts
+TAIL = (0.7, 0.9)  # quantiles that the tail's slope is taken from
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,28 @@ class Judged:
     where: dict[int, tuple[int, Box | None]] = field(default_factory=dict)
 
 
-def standardised(values: Scores, floor: float) -> Scores:
-    """In standard deviations above the median, by the upper half alone: faults lie there, but are few.
+def surprise(values: Scores, floor: float) -> Scores:
+    """How much evidence of a fault an unusually large value is, beside the others.
+
+    The upper tail is taken for exponential, with the slope between two quantiles that a few faults do not move; the
+    chance p of a value so large is at most as good as odds of 1 to -e p ln p (Sellke, Bayarri, Berger 2001,
+    Calibration of p values for testing precise null hypotheses).
 
     Args:
         values: Shape (N,); NaN stays.
-        floor: Least standard deviation, in the values' unit.
+        floor: Least scale of the tail, in the values' unit: differences below it are trifles.
+
+    Returns:
+        The log of those odds, 0 to `WORST`; shape (N,).
     """
     known = values[~np.isnan(values)]
     if not known.size:
         return values
-    middle = float(np.median(known))
-    return (values - middle) / max(float(np.quantile(known, ONE_SIGMA)) - middle, floor)
+    low, high = np.quantile(known, TAIL)
+    scale = max(float(high - low) / float(np.log((1 - TAIL[0]) / (1 - TAIL[1]))), floor)
+    nats = np.where(values > low, (values - low) / scale - np.log(1 - TAIL[0]), 1.0)
+    nats = np.where(np.isnan(values), np.nan, np.maximum(nats, 1.0))
+    return np.asarray(np.minimum(nats - 1 - np.log(nats), WORST), np.float64)
 
 
 def measured(found: Sequence[Look], value: Callable[[Seen], float | None]) -> Scores:

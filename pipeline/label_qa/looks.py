@@ -1,7 +1,6 @@
 """What is measured of each annotated image to judge its mask, in several processes."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.command import progress
+from pipeline.command import in_processes, progress
 from pipeline.files import sha256_bytes
 from pipeline.images import ImageError, Limits, decode_image, decode_mask
 from pipeline.label_qa.alignment import Alignment, align
@@ -133,10 +132,9 @@ def looks(index: pd.DataFrame, looking: Looking, workers: int) -> list[Look]:
     """
     groups = [rows for _, rows in index.groupby(["part", "row_group"], sort=True)]
     found: list[Look] = []
-    with ProcessPoolExecutor(workers or None) as pool:
-        done = pool.map(_look_at_group, groups, [looking] * len(groups))
-        for some in progress(done, total=len(groups), label="masks"):
-            found.extend(some)
+    done = in_processes(_look_at_group, groups, [looking] * len(groups), workers=workers, section="labels")
+    for some in progress(done, total=len(groups), label="masks"):
+        found.extend(some)
     return sorted(found, key=lambda each: each.item_id)
 
 
@@ -166,7 +164,7 @@ def _each(rows: pd.DataFrame, looking: Looking, neighbours: "_Neighbours") -> It
             row["group"],
             place,
             row["sha256"],
-            sha256_bytes(mask),
+            mask_digest(mask, looking.limits),
             annotator,
         )
         try:
@@ -180,6 +178,15 @@ def _each(rows: pd.DataFrame, looking: Looking, neighbours: "_Neighbours") -> It
             continue
         said = opinion(_segmenter(row[MODEL]), pixels, labels) if row[MODEL] else None
         yield Look(*facts, seen=see(pixels, labels, looking, neighbours.of(row["item_id"]), said))
+
+
+def mask_digest(mask: bytes, limits: Limits) -> str:
+    """The digest of a mask's pixels, which does not depend on how they were packed; of its bytes where it has none."""
+    try:
+        labels = decode_mask(mask, limits)
+    except ImageError:
+        return sha256_bytes(mask)
+    return sha256_bytes(str(labels.shape).encode() + labels.tobytes())
 
 
 class _Neighbours:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 
 SPECK_PX = 12  # a component with fewer pixels is no object that somebody drew
+FEWEST_LINES = 8  # rows, and columns, with changes of class: fewer say nothing of a grid
 FEWEST_PX = 100  # outline pixels below which corners are not counted
 STRAY_PX = 1.0  # an outline's polygon may stray so far
 BLOCKS = (8, 6, 5, 4, 3, 2)
@@ -47,13 +48,16 @@ def drawing(mask: Pixels, ignore_index: int) -> Drawing:
     void[components.ravel()] = mask.ravel() == ignore_index
     per_10k = 10_000 / mask.size
     return Drawing(
-        float((tiny & ~void).sum() * per_10k), float((tiny & void).sum() * per_10k), _corners(mask), _block_px(mask)
+        float((tiny & ~void).sum() * per_10k),
+        float((tiny & void).sum() * per_10k),
+        _corners(mask, ignore_index),
+        _block_px(mask),
     )
 
 
-def _corners(mask: Pixels) -> float | None:
+def _corners(mask: Pixels, ignore_index: int) -> float | None:
     length = corners = 0.0
-    for label in np.unique(mask):
+    for label in np.setdiff1d(np.unique(mask), [ignore_index]):
         outlines, _ = cv2.findContours((mask == label).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         for outline in outlines:
             if len(outline) >= SPECK_PX:
@@ -66,7 +70,8 @@ def _block_px(mask: Pixels) -> int:
     """The largest grid that nearly all changes of class lie on, in both directions."""
     across = np.bincount(np.nonzero(mask[:, 1:] != mask[:, :-1])[1] + 1, minlength=mask.shape[1])
     down = np.bincount(np.nonzero(mask[1:] != mask[:-1])[0] + 1, minlength=mask.shape[0])
-    if min(across.sum(), down.sum()) < FEWEST_PX:
+    lines = min(np.count_nonzero(across), np.count_nonzero(down))
+    if min(across.sum(), down.sum()) < FEWEST_PX or lines < FEWEST_LINES:
         return 1
     return next((block for block in BLOCKS if min(_on_grid(across, block), _on_grid(down, block)) >= ON_GRID), 1)
 

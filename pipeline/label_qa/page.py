@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from pipeline.errors import UserError
 from pipeline.files import write_atomic
 from pipeline.images import encode_image
 from pipeline.label_qa.suspicion import Suspicion
@@ -37,7 +38,11 @@ def write_page(
     names = file_names(index["item_id"])
     shown = {each.item_id: each for each in found}
     for row, image, mask in read_items(dataset, index[index["item_id"].isin(shown)]):
-        for kind, picture in pictures(row["item_id"], image, mask, painting).items():
+        try:
+            made = pictures(row["item_id"], image, mask, painting)
+        except UserError:
+            continue  # it is suspected without being looked into; `segloop validate` names it
+        for kind, picture in made.items():
             drawn = _boxed(picture, shown[row["item_id"]])
             write_atomic(folder / f"{names[row['item_id']]}_{kind}.png", encode_image(drawn))
     figures = "".join(_figure(number, each, names[each.item_id]) for number, each in enumerate(found, start=1))

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.label_qa.judged import Box, Judged, Scores, standardised
+from pipeline.label_qa.judged import Box, Judged, Scores, surprise
 from pipeline.label_qa.looks import Look
 from pipeline.label_qa.misnamed import unlikeliness
 
-UNLIKELY = 0.5  # log ratio of votes; less is chance
+UNLIKELY = 0.5  # log ratio of votes; less is a trifle
 UNUSUAL = 0.5  # log weight of a region; less is chance
+HEAVIER = 0.2  # standard deviations; less is a trifle
+INDIRECT = 0.7  # weight of what a model says: it errs, too
 LEAST_WEIGHT = 1e-3  # of a disputed region; smaller ones are all alike
 
 
@@ -49,8 +51,10 @@ class _Places:
     value: Scores
 
 
-def _worst_place(places: _Places, scores: Scores, floor: float, say: Callable[[int, int], str]) -> Judged:
-    """Each item's worst place, in standard deviations of what the worst places of the items usually are."""
+def _worst_place(
+    places: _Places, scores: Scores, floor: float, say: Callable[[int, int], str], weight: float = 1.0
+) -> Judged:
+    """Each item's worst place, beside the worst places of the others."""
     worst: dict[int, int] = {}
     for number in np.argsort(places.value, kind="stable"):
         worst[int(places.owner[number])] = int(number)
@@ -62,7 +66,7 @@ def _worst_place(places: _Places, scores: Scores, floor: float, say: Callable[[i
         for x0, y0, x1, y1 in [map(int, places.boxes[number])]
     }
     return Judged(
-        standardised(scores, floor),
+        weight * surprise(scores, floor),
         lambda item: say(int(places.drawn[worst[item]]), int(places.better[worst[item]])),
         where,
     )
@@ -87,11 +91,12 @@ def disputed(found: Sequence[Look], class_names: Sequence[str]) -> Judged:
             _beside_usual(owner, classes, weight, len(kept)),
         ),
         scores,
-        UNUSUAL,
+        HEAVIER,
         lambda drawn, better: (
             f"A model that never learnt from this mask is sure of {class_names[better]} where it says "
             f"{class_names[drawn]}."
         ),
+        INDIRECT,
     )
 
 

@@ -34,7 +34,7 @@ class Suspicion:
         item_id: Whose.
         revision: Of the item.
         kind: Of what it is suspected.
-        score: How strongly, in standard deviations of what is usual in the dataset; comparable between kinds.
+        score: How strongly: the log of the odds that something is wrong, beside the dataset; comparable between kinds.
         why: In a sentence.
         class_name: The class that is doubted; None where it is the whole mask.
         box: Where: left, top, right, bottom in pixels, the latter two exclusive; None where it is the whole mask.
@@ -79,9 +79,7 @@ def overall(judged: dict[Kind, Judged]) -> Scores:
 def ranked(
     found: Sequence[Look], judged: dict[Kind, Judged], class_names: Sequence[str], least: float
 ) -> list[Suspicion]:
-    """The suspicious masks, worst first; each once, of the first kind that explains it well enough.
-
-    A mask that lies better elsewhere is shifted, whatever else follows from that.
+    """The suspicious masks, worst first; each once, of the kind that explains it best.
 
     Args:
         found: As `looks` gives it.
@@ -94,7 +92,7 @@ def ranked(
     for place in map(int, np.argsort(-np.nan_to_num(worst, nan=-np.inf), kind="stable")):
         if not worst[place] >= least:
             break
-        kind = next(kind for kind, each in judged.items() if each.scores[place] >= least)
+        kind = max(judged, key=lambda kind: float(np.nan_to_num(judged[kind].scores[place])))
         each, look = judged[kind], found[place]
         label, box = each.where.get(place, (None, None))
         name = None if label is None else class_names[label]

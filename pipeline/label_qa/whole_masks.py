@@ -4,12 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.label_qa.judged import WORST, Judged, measured, standardised
+from pipeline.label_qa.judged import WORST, Judged, Scores, measured, surprise
 from pipeline.label_qa.layout import exchanged
 from pipeline.label_qa.looks import Look
 
-LAYOUT_NATS = 20.0  # log-likelihood ratio of a whole layout; less is chance
-SPECKS_LOG = 0.7  # twice as many is nothing unusual
+FITS = 0.5  # of the usual agreement, from which a moved mask fits
+CHANCE = (1.0, 1.3)  # agreement of masks with foreign images: mean and standard deviation, as found on CamVid
+ONE_SIGMA = 0.1587  # share of a normal distribution below its mean less one standard deviation
+GAIN = 0.15  # standard deviations; sound masks gain nothing
+LAYOUT_NATS = 5.0  # log-likelihood ratio of a layout; less is chance
+SPECKS_LOG = 0.2
+CORNERS = 0.3  # in 100 px of outline
+INDIRECT = 0.7  # weight of kinds that are unusual only, without being what the fault itself looks like
 
 
 def conflicting(found: Sequence[Look]) -> Judged:
@@ -19,8 +25,9 @@ def conflicting(found: Sequence[Look]) -> Judged:
         copies.setdefault(each.image, []).append(place)
     scores, others = np.zeros(len(found)), {}
     for places in copies.values():
-        named = [found[place].annotator for place in places]
-        if len({found[place].mask for place in places}) > 1 and (None in named or len(set(named)) < len(named)):
+        opinions = {(found[place].annotator, found[place].mask) for place in places}
+        named = [annotator for annotator, _ in opinions]
+        if len({mask for _, mask in opinions}) > 1 and (None in named or len(set(named)) < len(named)):
             for place in places:
                 scores[place] = WORST
                 others[place] = ", ".join(found[other].item_id for other in places if other != place)
@@ -32,14 +39,29 @@ def alignments(found: Sequence[Look]) -> tuple[Judged, Judged, Judged]:
     known = measured(found, lambda _: 1.0)
     agreement = measured(found, lambda seen: seen.alignment.in_place if seen.alignment else None)
     gain = measured(found, lambda seen: seen.alignment.gain if seen.alignment else 0.0)
+    usual = float(np.nanmedian(agreement)) if (~np.isnan(agreement)).any() else 0.0
+    fits = np.isnan(agreement) | (agreement + gain >= FITS * usual)  # a little better somewhere is no place to move to
     without = ~np.isnan(known) & np.isnan(agreement)
-    unrelated = np.where(without, 0.0, -agreement)
-    unrelated[~without] = standardised(-agreement[~without], 1.0)
+    shifted = surprise(gain, GAIN)
+    foreign = np.where(fits, _foreign(agreement), np.fmax(_foreign(agreement), shifted))
     return (
         Judged(np.where(without, WORST, 0.0) * known, lambda place: _why_empty(found[place])),
-        Judged(gain, lambda place: _why_shifted(found[place])),
-        Judged(unrelated * known, lambda place: _why_unrelated(found[place])),
+        Judged(np.where(fits, shifted, 0.0), lambda place: _why_shifted(found[place])),
+        Judged(np.where(without, 0.0, foreign) * known, lambda place: _why_unrelated(found[place])),
     )
+
+
+def _foreign(agreement: Scores) -> Scores:
+    """The log of how much likelier an agreement is by chance than for a mask of this dataset, at least 0."""
+    known = agreement[~np.isnan(agreement)]
+    if not known.size:
+        return agreement
+    middle = float(np.median(known))
+    spread = max(middle - float(np.quantile(known, ONE_SIGMA)), 1.0)
+    mean, deviation = CHANCE
+    by_chance = -(((agreement - mean) / deviation) ** 2) / 2 - np.log(deviation)
+    usual = -(((agreement - middle) / spread) ** 2) / 2 - np.log(spread)
+    return np.where(agreement > middle, 0.0, np.maximum(by_chance - usual, 0.0))
 
 
 def _why_empty(look: Look) -> str:
@@ -75,7 +97,7 @@ def exchanges(found: Sequence[Look], class_names: Sequence[str]) -> Judged:
     if not layouts:
         return Judged(scores, str)
     gain, pairs = exchanged(np.stack(layouts), len(class_names))
-    scores[places] = standardised(gain, LAYOUT_NATS)
+    scores[places] = INDIRECT * surprise(gain, LAYOUT_NATS)
     of_place = dict(zip(places, pairs, strict=True))
 
     def why(place: int) -> str:
@@ -87,7 +109,7 @@ def exchanges(found: Sequence[Look], class_names: Sequence[str]) -> Judged:
 
 def coarse(found: Sequence[Look]) -> Judged:
     """Outlines with few corners, and masks that were enlarged."""
-    corners = standardised(-measured(found, lambda seen: seen.drawing.corners), 1.0)
+    corners = INDIRECT * surprise(-measured(found, lambda seen: seen.drawing.corners), CORNERS)
     blocks = measured(found, lambda seen: float(seen.drawing.block_px))
     usual = float(np.nanmedian(blocks)) if (~np.isnan(blocks)).any() else 1.0
     scores = np.where(blocks > usual, WORST, np.where(np.isnan(blocks), np.nan, np.nan_to_num(corners)))
@@ -108,7 +130,7 @@ def specks(found: Sequence[Look]) -> Judged:
     """Many tiny components, of classes or of void."""
     specks = measured(found, lambda seen: float(np.log1p(seen.drawing.specks)))
     holes = measured(found, lambda seen: float(np.log1p(seen.drawing.holes)))
-    scores = np.fmax(standardised(specks, SPECKS_LOG), standardised(holes, SPECKS_LOG))
+    scores = np.fmax(surprise(specks, SPECKS_LOG), surprise(holes, SPECKS_LOG))
 
     def why(place: int) -> str:
         seen = found[place].seen

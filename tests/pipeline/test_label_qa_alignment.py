@@ -1,6 +1,5 @@
 """A mask's outlines are found on the image's edges, beside them, or nowhere near."""
 
-import cv2
 import numpy as np
 import pytest
 
@@ -63,7 +62,6 @@ def test_of_a_tiny_image_nothing_is_said_or_a_number(size: tuple[int, int]) -> N
     assert found is None or (np.isfinite(found.in_place) and found.gain >= 0)
 
 
-@pytest.mark.xfail(strict=True, raises=cv2.error, reason="a strip that is reduced in length has no height left")
 @pytest.mark.parametrize("size", [(1, 2000), (2000, 1)])
 def test_a_long_strip_is_no_error(size: tuple[int, int]) -> None:
     """However long it is beside its width, it is looked at in a size that has pixels."""

@@ -37,7 +37,6 @@ def test_a_disputed_rectangle_gives_its_classes_and_place() -> None:
     assert found.boxes[0] == pytest.approx([50, 10, 70, 30], abs=1)
 
 
-@pytest.mark.xfail(strict=True, reason="the box is that of the region made narrower")
 def test_the_box_contains_what_is_disputed() -> None:
     """Whoever looks at the box sees the whole fault."""
     mask, seen = masks()

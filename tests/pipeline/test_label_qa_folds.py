@@ -55,7 +55,6 @@ def test_few_groups_are_cut_into_stretches(lengths: dict[str, list[int]]) -> Non
     assert (pd.crosstab(table["split"], fold) > 0).all(axis=None)
 
 
-@pytest.mark.xfail(strict=True, reason="a group is cut by its own length: a single frame is always of the first fold")
 @pytest.mark.parametrize("length", [1, 2])
 def test_short_sequences_leave_no_fold_empty(length: int) -> None:
     """A few groups of a frame or two are spread over the folds, or a fold could not be trained."""
@@ -88,7 +87,6 @@ def test_too_few_items_are_an_error(lengths: dict[str, list[int]], split: str) -
         assign_folds(items(lengths), 3)
 
 
-@pytest.mark.xfail(strict=True, reason="the message names the key labels.folds, which there is not")
 def test_too_few_items_name_the_key_to_lower() -> None:
     """The remedy is the key of params.yaml as it is called there."""
     with pytest.raises(UserError, match=r"label_folds\.folds"):

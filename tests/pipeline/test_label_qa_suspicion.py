@@ -18,7 +18,7 @@ from label_check_case import (
 )
 
 from pipeline.label_qa.alignment import Alignment
-from pipeline.label_qa.judged import WORST, standardised
+from pipeline.label_qa.judged import WORST, surprise
 from pipeline.label_qa.looks import Look
 from pipeline.label_qa.suspicion import Kind, Suspicion, judge, overall, ranked
 
@@ -27,7 +27,7 @@ PATCH = (100, 4, 156, 44)  # left, top, right, bottom: more than an object's sha
 
 
 def faults() -> list[Look]:
-    """A mask of each kind of fault; the model that judges them knows the truth."""
+    """A mask of each kind of fault; the model that judges all but one of them knows the truth."""
     patched = scene(108)[1].copy()
     patched[PATCH[1] : PATCH[3], PATCH[0] : PATCH[2]] = 4
     wrong = {
@@ -41,7 +41,8 @@ def faults() -> list[Look]:
         "misnamed": (109, misnamed(scene(109)[1], 3, 2)[0]),
         "disputed": (108, patched),
     }
-    return [look(name, scene(number)[0], mask, scene(number)[1]) for name, (number, mask) in wrong.items()]
+    known = {name: scene(number)[1] for name, (number, _) in wrong.items() if name != "misnamed"}
+    return [look(name, scene(number)[0], mask, known.get(name)) for name, (number, mask) in wrong.items()]
 
 
 def rank(found: list[Look]) -> list[Suspicion]:
@@ -84,7 +85,6 @@ def test_the_mask_of_another_image_is_told_by_its_outlines(listed: dict[str, Sus
     assert listed["foreign"].kind in {Kind.SHIFTED, Kind.UNRELATED}
 
 
-@pytest.mark.xfail(strict=True, reason="any gain counts as a shift, even where the mask fits nowhere")
 def test_a_mask_that_fits_nowhere_is_not_said_to_be_shifted() -> None:
     """A place where it agrees a little more by chance, far less than others in theirs, is no place to move it to."""
     (last,) = sound(SOUND)[-1:]
@@ -162,7 +162,6 @@ def test_equal_copies_do_not_conflict() -> None:
     assert (judge(twice, NAMES)[Kind.CONFLICTING].scores == 0).all()
 
 
-@pytest.mark.xfail(strict=True, reason="an annotator who is named twice counts, though both masks are equal")
 def test_an_annotators_equal_copies_do_not_conflict_with_another_annotator() -> None:
     """Where each annotator has one opinion only, there is nothing to decide, however many copies there are."""
     first, second = copies("ada", "bob")
@@ -189,13 +188,21 @@ def test_a_dataset_of_one_item_is_judged() -> None:
     assert rank([look("only", *scene(0), scene(0)[1])]) == []
 
 
-def test_scores_are_in_standard_deviations_above_the_median() -> None:
-    """Of normal values the score is the distance in standard deviations; what is not known stays so."""
-    values = np.append(np.random.default_rng(0).normal(5, 2, 20_000), [np.nan, 15])
-    assert standardised(values, 0.1)[-1] == pytest.approx(5, abs=0.2)
-    assert np.isnan(standardised(values, 0.1)[-2])
+def test_surprise_is_the_bound_on_the_odds_of_an_exponential_tail() -> None:
+    """Of exponential values one whose chance is p has the score -log(-e p log p); what is not known stays so."""
+    values = np.append(np.random.default_rng(0).exponential(2, 50_000), [np.nan, 20])
+    nats = 10.0  # 20 / 2
+    assert surprise(values, 0.1)[-1] == pytest.approx(nats - 1 - np.log(nats), rel=0.05)
+    assert np.isnan(surprise(values, 0.1)[-2])
+
+
+def test_a_tenth_of_faults_does_not_hide_itself() -> None:
+    """The scale is taken below the quantile that so many faults lie above."""
+    rng = np.random.default_rng(0)
+    scores = surprise(np.append(rng.exponential(1, 1000), rng.normal(30, 1, 100)), 0.1)
+    assert scores[1000:].min() > scores[:1000].max()
 
 
 def test_values_that_are_all_alike_do_not_make_the_least_difference_large() -> None:
-    """The floor bounds what a standard deviation is."""
-    assert standardised(np.array([1.0, 1, 1, 1, 1.5]), 0.5)[-1] == 1
+    """The floor bounds what the scale is."""
+    assert surprise(np.array([1.0, 1, 1, 1, 1.5]), 0.5)[-1] < 1
