@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+Features = npt.NDArray[np.float16]
 Scores = npt.NDArray[np.float64]
 
 FOLDS = 5
@@ -15,7 +15,7 @@ FEWEST = 50  # objects below which nothing can be learnt
 
 
 def unlikeliness(
-    features: Floats, labels: npt.NDArray[np.uint8], groups: npt.NDArray[np.intp], seed: int = 0
+    features: Features, labels: npt.NDArray[np.uint8], groups: npt.NDArray[np.intp], seed: int = 0
 ) -> tuple[Scores, npt.NDArray[np.uint8]]:
     """How much better another class fits each object than the one that it was drawn in.
 

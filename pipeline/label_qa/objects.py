@@ -30,12 +30,12 @@ class Objects:
     Attributes:
         labels: Shape (K,), uint8: the class that each was drawn in.
         boxes: Shape (K, 4), int32: left, top, right, bottom in pixels, the latter two exclusive.
-        features: Shape (K, 19 + 2 (C + 1)), float32.
+        features: Shape (K, 19 + 2 (C + 1)), float16: those of all items are held at once.
     """
 
     labels: Pixels
     boxes: npt.NDArray[np.int32]
-    features: Floats
+    features: npt.NDArray[np.float16]
 
 
 def objects_of(image: Pixels, mask: Pixels, num_classes: int, neighbours: Sequence[Pixels] = ()) -> Objects:
@@ -70,7 +70,7 @@ def objects_of(image: Pixels, mask: Pixels, num_classes: int, neighbours: Sequen
     return Objects(
         np.array(labels, np.uint8),
         np.array(boxes, np.int32).reshape(-1, 4),
-        np.array(features, np.float32).reshape(-1, width),
+        np.array(features, np.float16).reshape(-1, width),
     )
 
 

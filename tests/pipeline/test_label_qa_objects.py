@@ -1,5 +1,7 @@
 """Objects of a mask are found and described, and those of an unlikely class stand out."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -133,3 +135,11 @@ def test_where_nothing_can_be_learnt_nothing_is_said(labels: np.ndarray) -> None
     score, best = unlikeliness(features, labels.astype(np.uint8), np.arange(len(labels)))
     assert np.isnan(score).all()
     assert np.array_equal(best, labels)
+
+
+def test_what_is_kept_of_an_image_is_small_however_full_it_is() -> None:
+    """What is held of all images at once takes a few kilobytes of each: the largest objects, in half precision."""
+    rng = np.random.default_rng(0)
+    mask = np.kron(rng.integers(0, 19, (30, 40)), np.ones((12, 12))).astype(np.uint8)
+    image = rng.integers(0, 256, (*mask.shape, 3), dtype=np.uint8)
+    assert len(pickle.dumps(objects_of(image, mask, 19))) < 6000
