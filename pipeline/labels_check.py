@@ -88,7 +88,7 @@ def main(
     with atomic_dir(out) as folder:
         write_lists(folder, found, len(seen))
         score_table(seen, judged, classes.names).to_parquet(folder / "scores.parquet", index=False)
-        write_page(folder, root, index, found[: settings.shown], painting)
+        write_page(folder, root, index, found[: settings.shown], painting, classes)
     tell(found, seen, len(every) - len(found))
     judges = [each for each in index[MODEL].unique() if each]
     print(f"judged {f'by {len(judges)} model(s)' if judges else 'without a model: see `segloop labels folds`'}")

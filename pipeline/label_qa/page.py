@@ -14,17 +14,20 @@ from pipeline.images import encode_image
 from pipeline.label_qa.suspicion import Suspicion
 from pipeline.parts import read_items
 from pipeline.show import Painting, file_names, pictures
+from pipeline.taxonomy import Taxonomy
 
 BOX_COLOUR = (255, 0, 255)  # no class of a photograph looks like it
 BOX_PX = 2
 STYLE = (
     ":root { color-scheme: light dark; } body { font-family: sans-serif; margin: 2em; } img { max-width: 48%; } "
+    "ul { padding: 0; } li { display: inline-block; margin-right: 1em; } "
+    "li span { display: inline-block; width: 1em; height: 1em; margin-right: .3em; } "
     "figure { margin: 0 0 2em; } figcaption { margin-bottom: .4em; }"
 )
 
 
 def write_page(
-    folder: Path, dataset: Path, index: pd.DataFrame, found: Sequence[Suspicion], painting: Painting
+    folder: Path, dataset: Path, index: pd.DataFrame, found: Sequence[Suspicion], painting: Painting, taxonomy: Taxonomy
 ) -> None:
     """Writes `index.html` and its pictures.
 
@@ -34,6 +37,7 @@ def write_page(
         index: Rows of `read_index`.
         found: The suspicions, in the order of the page.
         painting: How pictures are made.
+        taxonomy: The classes, for the legend.
     """
     names = file_names(index["item_id"])
     shown = {each.item_id: each for each in found}
@@ -49,9 +53,17 @@ def write_page(
     none = "" if found else "<p>None.</p>"
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Suspicious masks</title>'
-        f"<style>{STYLE}</style></head>\n<body><h1>Suspicious masks, worst first</h1>\n{none}{figures}</body></html>\n"
+        f"<style>{STYLE}</style></head>\n<body><h1>Suspicious masks, worst first</h1>\n"
+        f"{_legend(taxonomy)}{none}{figures}</body></html>\n"
     )
     write_atomic(folder / "index.html", page)
+
+
+def _legend(taxonomy: Taxonomy) -> str:
+    classes = "".join(
+        f'<li><span style="background: {each.colour}"></span>{html.escape(each.name)}</li>' for each in taxonomy.classes
+    )
+    return f"<ul>{classes}</ul>\n"
 
 
 def _boxed(picture: np.ndarray, suspicion: Suspicion) -> np.ndarray:

@@ -92,10 +92,7 @@ def disputed(found: Sequence[Look], class_names: Sequence[str]) -> Judged:
         ),
         scores,
         HEAVIER,
-        lambda drawn, better: (
-            f"A model that never learnt from this mask is sure of {class_names[better]} where it says "
-            f"{class_names[drawn]}."
-        ),
+        lambda drawn, better: f"A model is sure of {class_names[better]} where the mask says {class_names[drawn]}.",
         INDIRECT,
     )
 

@@ -71,7 +71,7 @@ def test_nothing_but_the_faults_is_listed(listed: dict[str, Suspicion]) -> None:
         ("enlarged", Kind.COARSE, "squares of 4 px"),
         ("jpeg", Kind.SPECKS, "stored as JPEG"),
         ("misnamed", Kind.MISNAMED, "drawn as pallet looks like human"),
-        ("disputed", Kind.DISPUTED, "sure of background where it says obstacle"),
+        ("disputed", Kind.DISPUTED, "sure of background where the mask says obstacle"),
     ],
 )
 def test_a_fault_is_told_by_its_kind_and_reason(listed: dict[str, Suspicion], item: str, kind: Kind, said: str) -> None:
