@@ -1,6 +1,7 @@
 """What judging masks by a model's predictions costs, beside cleanlab's `find_label_issues` on the same ones.
 
-Run with python -m; takes a workspace in which `dvc repro` was run. The predictions are made beforehand, for both.
+Run with python -m; takes a workspace in which `dvc repro` was run. The predictions are made beforehand, for both: what
+is timed is finding the disputed regions, not the network, nor the parts of the check that need no predictions.
 """
 
 import argparse

@@ -279,6 +279,8 @@ scores of the same predictions (void given the model's own label: it fails on an
 among as many of the worst masks as there are faults, `listed` how many of the faulty masks score at least
 {LEAST_SCORE}, the threshold of `params.yaml`. Bold is where cleanlab is better than both of ours. Shifts are in any
 direction by exactly that length; an object is a component of at least 60 pixels that covers less than 15% of the image.
+What the check takes for granted (how foreign masks agree by chance, the weights of the kinds) was set on CamVid; the
+demo had no part in it.
 
 {"".join(section + chr(10) for section in sections)}
 Made by `python -m benchmarks.label_errors NAME=WORKSPACE...`; at most {MOST} images of a case.

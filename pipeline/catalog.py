@@ -12,7 +12,7 @@ import typer
 from pydantic import Field
 
 from pipeline.command import run
-from pipeline.custom_checks import read_custom
+from pipeline.custom_checks import read_custom, refuse_broken
 from pipeline.errors import UserError
 from pipeline.files import atomic_path
 from pipeline.former_images import FORMER, former_images
@@ -109,9 +109,15 @@ def catalogue(dataset: Path, settings: FactSettings, store: Path, workers: int) 
         A row per item (its winning revision), sorted by `item_id`: `ITEM_SCHEMA`, the slice columns, `FACTS_SCHEMA`
         without `image_sha256`; an item whose image is not the one that was ingested has an `error`. And the images
         of `former_images`.
+
+    Raises:
+        UserError: A part is damaged, or the user's own check raised on every item.
     """
     items, latest = _item_table(dataset)
     facts = read_facts(parts(dataset), settings, FactStore(store, settings), workers)
+    if settings.custom:
+        asked = [table.filter(pc.is_null(table["error"]))["custom"].to_pylist() for table in facts.values()]
+        refuse_broken(settings.custom, [reason for reasons in asked for reason in reasons])
     gone = former_images(dataset, facts, latest)
     del latest
     pa.default_memory_pool().release_unused()

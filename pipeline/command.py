@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import select
 import signal
 import sys
 import traceback
@@ -21,6 +22,7 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 WRONG_PATH = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError, PermissionError)
 SIGNALLED = 128  # as shells say it: this, and the signal's number
 INTERRUPTED = SIGNALLED + signal.SIGINT
+UNREAD = SIGNALLED + signal.SIGPIPE
 BUG = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -53,6 +55,7 @@ def exit_code(call: Callable[[], object]) -> int:
     try:
         assert_workspace_code()
         call()
+        sys.stdout.flush()  # a short text meets its closed pipe here, where it can be told from a bug
     except SegloopError as error:
         return _say(error)
     except WRONG_PATH as error:
@@ -60,11 +63,13 @@ def exit_code(call: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except SystemExit as end:
+        # So rich ends, with the code of a failed verdict, when nobody reads what it prints.
+        if isinstance(end.__context__, BrokenPipeError):
+            return UNREAD
+        raise
     except Exception as error:  # noqa: BLE001 - the last frame: a bug must not exit 1, which says "failed verdict"
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            return _say(OutageError(f"The disk is full: {error}. Free some space and run the command again."))
-        traceback.print_exc()
-        return BUG
+        return _unforeseen(error)
     return 0
 
 
@@ -123,6 +128,30 @@ def in_processes(
             raise OutageError(
                 f"A process was killed, probably for memory. Free some, or lower `{section}.workers`."
             ) from None
+
+
+def _unforeseen(error: Exception) -> int:
+    if isinstance(error, BrokenPipeError) and _nobody_reads():
+        return UNREAD
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return _say(OutageError(f"The disk is full: {error}. Free some space and run the command again."))
+    traceback.print_exception(error)
+    return BUG
+
+
+def _nobody_reads() -> bool:
+    """Whether stdout is a closed pipe, as after `| head`; if so, what is left of it goes nowhere."""
+    try:
+        stdout = sys.stdout.fileno()
+    except OSError:
+        return False
+    poll = select.poll()
+    poll.register(stdout, 0)  # errors are told though nothing is asked for
+    if not any(events & select.POLLERR for _, events in poll.poll(0)):
+        return False
+    # Python flushes once more at its end: docs.python.org/3/library/signal.html#note-on-sigpipe
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
+    return True
 
 
 def _say(error: SegloopError) -> int:

@@ -1,7 +1,7 @@
 """The user's own check: one Python file with one function, run on each item that can be read."""
 
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.errors import UserError
 
 NAME = "check"
+RAISED = " raised "
 Pixels = npt.NDArray[np.uint8]
 Function = Callable[[dict[str, Any], Pixels, Pixels], object]
 
@@ -43,7 +44,7 @@ class CustomCheck:
         try:
             said = loaded(self)(item, image, mask)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
-            return f"{self.path} raised {type(error).__name__}: {error}"
+            return f"{self.path}{RAISED}{type(error).__name__}: {error}"
         if said is None or isinstance(said, str):
             return said or None
         return f"{self.path} returned {said!r}, which is neither None nor a reason"
@@ -68,6 +69,25 @@ def read_custom(path: Path) -> CustomCheck:
             f"{path}, which `catalog.custom` names, does not run: {type(error).__name__}: {error}."
         ) from error
     return custom
+
+
+def refuse_broken(custom: CustomCheck, reasons: Sequence[str | None]) -> None:
+    """Stops where the function raised on every item: then the mistake is in the file, and not in the data.
+
+    Args:
+        custom: The file.
+        reasons: What it had against each item that it was asked of; None for nothing.
+
+    Raises:
+        UserError: It never came to an answer.
+    """
+    blamed = custom.path + RAISED
+    if reasons and all(each is not None and each.startswith(blamed) for each in reasons):
+        said = str(reasons[0]).removeprefix(blamed)
+        raise UserError(
+            f"`{NAME}` of {custom.path}, which `catalog.custom` names, raised on each of {len(reasons)} items, "
+            f"first {said}. Mend it: it is called as `{NAME}(item, image, mask)`; or set `catalog.custom` to null."
+        )
 
 
 @lru_cache(maxsize=4)

@@ -1,5 +1,6 @@
 """Prints what the dataset holds: items, groups, splits, class shares and sizes."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNPLACED = "(none)"
+LISTED = ["item_id", "group", "split", "annotator", "revision"]
 
 
 class DatasetParams(Section):
@@ -48,6 +50,7 @@ def main(
     dataset: Annotated[Path | None, typer.Option(help="The dataset's folder, if not params' dataset.path.")] = None,
     splits: Annotated[Path | None, typer.Option(help="The split ledger, if not params' dataset.splits.")] = None,
     taxonomy: Annotated[Path, typer.Option(help="The taxonomy.")] = Path("data/taxonomy.yaml"),
+    items: Annotated[bool, typer.Option("--items", help="List the items; as CSV for what is no terminal.")] = False,
     params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
 ) -> None:
     """Print the dataset's items, groups, splits, class shares and sizes.
@@ -55,6 +58,9 @@ def main(
     Example: segloop dataset
     """
     paths = read_section(DatasetParams, "dataset", params)
+    if items:
+        print_items(read_items_list(dataset or paths.path, read_ledger(splits or paths.splits)))
+        return
     limits = read_section(Limits, "limits", params)
     holdings = inspect(dataset or paths.path, read_ledger(splits or paths.splits), limits)
     print_tables(holdings, load_taxonomy(taxonomy))
@@ -71,14 +77,35 @@ def inspect(root: Path, ledger: Ledger, limits: Limits) -> Holdings:
     Raises:
         UserError: The dataset holds no items.
     """
-    index = read_index(root)
-    if index.empty:
-        raise UserError(f"The dataset {root} holds no items. Add some with `segloop ingest`.")
-    index = index.sort_values(["part", "row_group", "row"], ignore_index=True)
-    index["split"] = list(_splits(index, ledger))
+    index = _placed(root, ledger).sort_values(["part", "row_group", "row"], ignore_index=True)
     masks = progress(read_items(root, index), total=len(index), label="masks")
     pixels = np.stack([_counts(mask, limits) for _, _, mask in masks])
     return Holdings(index, pixels, sum(part.stat().st_size for part in parts(root)))
+
+
+def read_items_list(root: Path, ledger: Ledger) -> "pd.DataFrame":
+    """The items in the order of their names, with the columns of `LISTED` as text; what is not known is empty.
+
+    Raises:
+        UserError: The dataset holds no items.
+    """
+    listed = _placed(root, ledger)[LISTED].astype(object)
+    return listed.where(listed.notna(), "").astype(str)
+
+
+def print_items(items: "pd.DataFrame") -> None:
+    """Prints the items: a table on a terminal, CSV for what else reads it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        items.to_csv(sys.stdout, index=False, lineterminator="\n")
+        return
+    table = Table(*items.columns)
+    for row in items.itertuples(index=False):
+        table.add_row(*row)
+    console.print(table)
 
 
 def print_tables(holdings: Holdings, classes: Taxonomy) -> None:
@@ -95,6 +122,14 @@ def print_tables(holdings: Holdings, classes: Taxonomy) -> None:
     size = f"{np.median(pixels):,.0f} px (smallest {pixels.min():,}, largest {pixels.max():,})"
     console.print(f"{len(index)} items in {index['group'].nunique()} groups; a mask has {size};")
     console.print(f"{holdings.part_bytes / 2**20:,.1f} MiB on disk")
+
+
+def _placed(root: Path, ledger: Ledger) -> "pd.DataFrame":
+    index = read_index(root)
+    if index.empty:
+        raise UserError(f"The dataset {root} holds no items. Add some with `segloop ingest`.")
+    index["split"] = list(_splits(index, ledger))
+    return index
 
 
 def _splits(index: "pd.DataFrame", ledger: Ledger) -> Iterator[str]:

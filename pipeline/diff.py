@@ -7,7 +7,7 @@ import typer
 from pydantic import Field
 
 from pipeline.command import run
-from pipeline.files import atomic_dir, write_json
+from pipeline.files import atomic_dir, refuse_foreign, write_json
 from pipeline.images import Limits
 from pipeline.params import Section, read_section
 from pipeline.releasing.card import card_at
@@ -47,6 +47,7 @@ def main(
     before, after = open_release(root, old), open_release(root, new)
     difference = differ(before, after, (card_at(git, old), card_at(git, new)), limits)
     folder = out or FOLDER / f"{_plain(old)}-{_plain(new)}"
+    refuse_foreign(folder, "diff.json")
     chosen = varied(difference.relabelled, settings.pictures)
     painting = Painting(limits, before.taxonomy.palette(), alpha)
     with atomic_dir(folder) as temporary:
@@ -63,7 +64,7 @@ def show(difference: Difference) -> None:
     """Prints the counts, what the taxonomy became, and where pixels went."""
     items = difference.items
     print(f"{difference.old.name}: {items.before} items; {difference.new.name}: {items.after} items")
-    print(", ".join(f"{count} {name}" for name, count in items.counts.items()))
+    print(", ".join(f"{count} {name}" for name, count in difference.counts.items()))
     for side in (difference.old, difference.new):
         for sentence in side.losses.sentences:
             print(f"{side.name} is no longer whole: {sentence}")

@@ -61,6 +61,20 @@ def atomic_dir(path: Path) -> Iterator[Path]:
             path.parent.rmdir()
 
 
+def refuse_foreign(folder: Path, mark: str) -> None:
+    """Refuses to replace a folder that an earlier run of the same command did not make.
+
+    Args:
+        folder: Where a report is to go, as a whole.
+        mark: A file that every such report has.
+
+    Raises:
+        UserError: The folder holds something else.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file()):
+        raise UserError(f"{folder} holds something else, which would be lost: it has no {mark}. Name another folder.")
+
+
 def sha256_bytes(data: bytes) -> str:
     """The SHA-256 digest in hexadecimal."""
     return hashlib.sha256(data).hexdigest()

@@ -21,7 +21,7 @@ from pipeline.inboxes.ledger import read_judged
 from pipeline.inboxes.manifest import BatchLimits
 from pipeline.inboxes.outcomes import Fate, Outcome, show
 from pipeline.inboxes.s3 import SCHEME, Connection, S3Store
-from pipeline.inboxes.store import ChangedError, Store
+from pipeline.inboxes.store import ChangedError, Entry, Store
 from pipeline.inboxes.take import Taker
 from pipeline.inboxes.transfer import Pace
 from pipeline.ingest import IngestParams, Target
@@ -122,10 +122,14 @@ def _take_all(taker: Taker, *, dry_run: bool) -> list[Outcome]:
 
 def _each(taker: Taker, bugs: list[Exception], *, dry_run: bool) -> Iterator[Outcome]:
     for batch in taker.store.batches():
-        # A listing that fails is the store's matter and ends the run; whatever fails later is the batch's.
-        entries = {entry.path: entry for entry in taker.store.entries(batch)}
-        size = sum(entry.bytes for entry in entries.values())
+        entries: dict[str, Entry] = {}
+        size = 0
+        if not batch.isprintable():  # no table, report or ledger can hold what is no text
+            yield Outcome(ascii(batch), Fate.WAITING, "its name is no printable text: rename the folder", 0, 0)
+            continue
         try:
+            entries = {entry.path: entry for entry in taker.store.entries(batch)}
+            size = sum(entry.bytes for entry in entries.values())
             yield taker.take(batch, entries, dry_run=dry_run)
         except ChangedError as error:
             yield Outcome(batch, Fate.WAITING, f"{error}: the next run sees to it", len(entries), size)

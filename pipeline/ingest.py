@@ -20,6 +20,7 @@ from pipeline.formats.convert import Conversion, Converted
 from pipeline.formats.labels import Labels
 from pipeline.formats.plan import Planned, plan
 from pipeline.formats.pool import convert_all
+from pipeline.formats.source import Source
 from pipeline.images import Limits
 from pipeline.ingest_guard import locked, refuse_stage_outs, sweep
 from pipeline.intake import SELECTED, Intake, Rules, fingerprint
@@ -35,6 +36,7 @@ from pipeline.parts import (
 from pipeline.releasing.purged import RECORD, read_record
 from pipeline.splits import Ledger, SplitParams, append_ledger, read_ledger
 from pipeline.taxonomy import Remap, Taxonomy, load_taxonomy
+from pipeline.version_remaps import chosen_remap, is_version, refuse_undated
 
 
 class IngestParams(Section):
@@ -71,7 +73,9 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
     src: Annotated[Path, typer.Argument(help="The source folder.")],
     format_: Annotated[str, typer.Option("--format", help="folders, camvid, cityscapes, coco, cvat, ...")],
     batch: Annotated[str, typer.Option(help="Name of the batch to add.")],
-    source: Annotated[str, typer.Option(help="Where the data comes from; chooses the taxonomy's remap.")] = "",
+    source: Annotated[
+        str, typer.Option(help="Where the data comes from, or version-N of the ids; chooses the remap.")
+    ] = "",
     group_by: Annotated[str | None, typer.Option(help="Regular expression that finds the group in a name.")] = None,
     sequence_by: Annotated[str | None, typer.Option(help="The same for the place in the group's sequence.")] = None,
     accept_split: Annotated[bool, typer.Option("--accept-split", help="Take over the source's split.")] = False,
@@ -100,9 +104,10 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
     shares = read_section(SplitParams, "splits", params)
     classes = load_taxonomy(taxonomy)
     names = tuple(classes.names)
-    rules = Rules(batch, source or format_, sampling.value, relabel, accept_split, shares, names)
+    origin = format_ if is_version(source) else source or format_
+    rules = Rules(batch, origin, sampling.value, relabel, accept_split, shares, names)
     found = read_source(src, format_)
-    labels = Labels(classes, _remap(classes, source), found.legend)
+    labels = Labels(classes, _remap(classes, source, found), found.legend)
     limits = read_section(Limits, "limits", params)
     how = Conversion(labels, limits, mask_orientation is MaskOrientation.AS_STORED)
     planned = plan(found.items, group_by, sequence_by)
@@ -212,13 +217,15 @@ def add(intake: Intake, converted: Iterator[Converted], target: Target, *, dry_r
     return f"Batch '{batch}' is in {target.dataset}: {len(parts)} part(s)."
 
 
-def _remap(classes: Taxonomy, source: str) -> Remap | None:
+def _remap(classes: Taxonomy, source: str, found: Source) -> Remap | None:
     if source and source not in classes.remaps:
         raise UserError(
             f"The taxonomy has no remap '{source}'; it has: {', '.join(classes.remaps) or 'none'}. "
             f"Where nothing needs mapping, write '{source}: {{}}' under remaps.",
         )
-    return classes.remaps.get(source)
+    if any(isinstance(item.mask, Path) for item in found.items):
+        refuse_undated(classes, source, found.legend)
+    return chosen_remap(classes, source, found.legend)
 
 
 def _entering(intake: Intake, converted: Iterator[Converted], target: Target) -> Iterator[Item]:

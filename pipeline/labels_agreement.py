@@ -24,7 +24,7 @@ from pipeline.agreement.totals import Totals
 from pipeline.command import progress, run
 from pipeline.dataset import DatasetParams
 from pipeline.errors import UserError
-from pipeline.files import atomic_dir, read_json, write_atomic, write_json
+from pipeline.files import atomic_dir, read_json, refuse_foreign, write_atomic, write_json
 from pipeline.images import Limits
 from pipeline.params import Section, read_section
 from pipeline.parts import check_classes, read_index
@@ -90,6 +90,7 @@ def main(
     """
     settings, limits = read_section(AgreementParams, "agreement", params), read_section(Limits, "limits", params)
     root, classes = dataset or read_section(DatasetParams, "dataset", params).path, load_taxonomy(taxonomy)
+    refuse_foreign(out, "agreement.json")
     check_classes(root, classes.names)
     index, metrics = read_index(root), read_metrics(evaluation)
     rows = overlapping(index)

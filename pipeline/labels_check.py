@@ -16,7 +16,7 @@ from rich.table import Table
 from pipeline.command import run
 from pipeline.dataset import DatasetParams
 from pipeline.errors import UserError
-from pipeline.files import atomic_dir, write_json
+from pipeline.files import atomic_dir, refuse_foreign, write_json
 from pipeline.images import Limits
 from pipeline.label_qa.decisions import as_text, read_decisions, settled
 from pipeline.label_qa.judged import Judged
@@ -74,6 +74,7 @@ def main(
     """
     settings, limits = read_section(LabelsParams, "labels", params), read_section(Limits, "limits", params)
     root, classes = dataset or read_section(DatasetParams, "dataset", params).path, load_taxonomy(taxonomy)
+    refuse_foreign(out, "suspicions.json")
     decisions = read_decisions(settings.decisions)
     index = read_index(root)
     if index.empty:

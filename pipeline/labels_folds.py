@@ -17,7 +17,7 @@ from pydantic import Field
 from pipeline.command import run
 from pipeline.dataset import DatasetParams
 from pipeline.errors import OutageError, UserError
-from pipeline.files import atomic_dir, digest_json, read_json, sha256_file, write_json
+from pipeline.files import atomic_dir, digest_json, read_json, refuse_foreign, sha256_file, write_json
 from pipeline.label_qa.folds import assign_folds, judged_split
 from pipeline.params import Section, read_section, read_yaml
 from pipeline.prepare import TILED_SPLITS, accepted_items
@@ -55,6 +55,7 @@ def main(
     """
     settings = read_section(FoldParams, "label_folds", params)
     root = dataset or read_section(DatasetParams, "dataset", params).path
+    refuse_foreign(out, "folds.json")
     items = accepted_items(catalog, validation)
     taught = items[items["split"].isin(TILED_SPLITS)].reset_index(drop=True)
     fold, by = assign_folds(taught, settings.folds)

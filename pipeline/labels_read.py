@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.annotation_tasks.answer_file import answer_file
-from pipeline.annotation_tasks.answers import Answers, sort_answers, source_items
+from pipeline.annotation_tasks.answers import Answers, changes, sort_answers, source_items
 from pipeline.annotation_tasks.tasks import RECORD, Format, read_export
 from pipeline.command import run
 from pipeline.dataset import DatasetParams
@@ -84,17 +84,35 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
                 write_rejects(intake, target.rejected)
         keeps = list(answers.keeps(asked, by or format_.value, batch, read_decisions(decisions)))
         kept = 0 if dry_run else append_decisions(decisions, keeps)
+        changed = list(changes(answers, target.dataset, index, classes, limits)) if dry_run else []
     if answers.changed or answers.refused:
         print_report(intake, target.rejected, outcome, dry_run=dry_run)
     else:
         print(outcome)
+    tell_changes(changed)
     tell(answers, kept, decisions, dry_run=dry_run)
     if _is_new(intake, paths.path, target, dry_run=dry_run):
         print(f"next: dvc add {target.dataset}, then dvc repro")
 
 
+def tell_changes(changed: list[tuple[str, str, str, str]]) -> None:
+    """Prints what would change in each mask; nothing where no mask would."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if not changed:
+        return
+    table = Table("item", "pixels changed", "of these new void", "most of them", title="masks")
+    for row in changed:
+        table.add_row(*row)
+    Console(markup=False, emoji=False).print(table)
+
+
 def tell(answers: Answers, kept: int, decisions: Path, *, dry_run: bool) -> None:
-    """Prints how many were kept, and how many nobody has answered."""
+    """Prints how many were kept or read already, and how many nobody has answered."""
+    if answers.read:
+        item, revision = next(iter(answers.read.items()))
+        print(f"{len(answers.read)} were read already and stand in the dataset, first '{item}' as revision {revision}")
     if answers.kept:
         recorded = "would be recorded" if dry_run else f"{kept} newly recorded"
         print(f"{len(answers.kept)} came back unchanged: kept, {recorded} in {decisions}")
@@ -115,7 +133,7 @@ def _fill(classes: Taxonomy, unlabelled: str | None) -> int:
 
 
 def _refuse_nothing(answers: Answers, file: Path) -> None:
-    if answers.changed or answers.kept or answers.refused:
+    if answers.changed or answers.kept or answers.refused or answers.read:
         return
     raise UserError(f"{file} answers nothing that was asked: {len(answers.unanswered)} items have no answer in it.")
 

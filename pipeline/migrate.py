@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +21,10 @@ from pipeline.errors import UserError
 from pipeline.files import write_atomic
 from pipeline.images import Limits, decode_mask, encode_mask
 from pipeline.ingest_guard import locked, refuse_stage_outs, sweep
+from pipeline.label_qa.decisions import DecisionParams, append_decisions, read_decisions
 from pipeline.mask_counts import count_values
 from pipeline.params import read_section
-from pipeline.parts import INDEX_COLUMNS, Item, check_classes, parts, read_index, slice_columns, write_batch
+from pipeline.parts import INDEX_COLUMNS, Item, carried_columns, check_classes, parts, read_index, write_batch
 from pipeline.taxonomy import IGNORE, Taxonomy, load_taxonomy
 from pipeline.taxonomy_changes import Change, Migration, migrated, read_migration, taxonomy_text
 
@@ -88,7 +89,8 @@ def main(
     refuse_stage_outs([root], Path.cwd())
     limits, settings = read_section(Limits, "limits", params), read_section(CatalogParams, "catalog", params)
     place = Place(root, taxonomy, settings, limits)
-    with nullcontext() if dry_run else locked(root, taxonomy):
+    decisions = read_section(DecisionParams, "labels", params).decisions
+    with nullcontext() if dry_run else locked(root, taxonomy, decisions):
         if not dry_run:
             sweep(root, taxonomy)
         work = find_work(place, migration)
@@ -96,6 +98,7 @@ def main(
         if dry_run:
             print("This was a rehearsal; nothing was written.")
             return
+        carry_decisions(decisions, work)
         written = write_masks(place, work)
         if not work.finished:
             write_atomic(taxonomy, taxonomy_text(work.change.after, taxonomy.read_text(encoding="utf-8")))
@@ -132,6 +135,17 @@ def find_work(place: Place, migration: Migration) -> Work:
     return Work(change, rows, _counts(place, rows, classes), finished)
 
 
+def carry_decisions(file: Path, work: Work) -> None:
+    """Says of the new revisions what was decided about the old ones: what was kept is not asked about again.
+
+    First, since a decision about a revision that is not there yet does no harm, and one that is lost does.
+    """
+    latest = {(row.item_id, row.revision): row for row in read_decisions(file).rows}
+    stale = zip(work.stale["item_id"], work.stale["revision"].astype(int), strict=True)
+    held = [latest.get((str(item), revision)) for item, revision in stale]
+    append_decisions(file, [replace(row, revision=row.revision + 1) for row in held if row])
+
+
 def write_masks(place: Place, work: Work) -> int:
     """Writes the changed masks as a batch, which appears whole or not at all; returns how many there are.
 
@@ -148,7 +162,7 @@ def write_masks(place: Place, work: Work) -> int:
     told = {"digest": change.migration.digest, "before": list(change.before), "batches": sorted(looked)}
     note = {MIGRATION_KEY: json.dumps(told | {"note": change.migration.note})}
     items = progress(_revised(place, stale, change), total=len(stale), label="masks")
-    slices, names = slice_columns(stale), change.after.names
+    slices, names = carried_columns(stale), change.after.names
     write_batch(place.dataset, _batch(place, change), items, slices, names, note)
     return len(stale)
 
@@ -176,6 +190,19 @@ def print_flow(work: Work) -> None:
     unreadable = int((px.sum(axis=1) == 0).sum())
     if unreadable:
         console.print(f"{unreadable} masks cannot be read; they stay as they are, and validation rejects them.")
+    if change.migration.add:
+        print(_added(change.migration))
+
+
+def _added(migration: Migration) -> str:
+    names = ", ".join(each.name for each in migration.add)
+    checks = "class_missing_from_split"
+    if any(each.critical for each in migration.add):
+        checks += " and critical_class_too_few"
+    return (
+        f"No mask holds {names} yet: until masks of every split do, validation fails with {checks}. Once the "
+        "taxonomy is migrated, ingest such masks; `validate.acknowledge` in params.yaml lets you go on meanwhile."
+    )
 
 
 def _of(migration: Migration, header: dict[bytes, bytes]) -> dict[str, Any] | None:
@@ -194,7 +221,8 @@ def _before(classes: Taxonomy, own: dict[Path, dict[str, Any]], file: Path) -> t
 
 
 def _counts(place: Place, rows: "pd.DataFrame", classes: Taxonomy) -> npt.NDArray[np.int64]:
-    settings = fact_settings(classes, place.catalog, place.limits)
+    # The user's own check does not matter here; a broken one must not stand in the way.
+    settings = fact_settings(classes, place.catalog.model_copy(update={"custom": None}), place.limits)
     groups = {str(part): sorted(set(of_part.astype(int))) for part, of_part in rows.groupby("part")["row_group"]}
     found = count_values(place.dataset, groups, settings, place.catalog.workers)
     keys = zip(rows["part"], rows["row_group"].astype(int), rows["row"].astype(int), strict=True)
@@ -213,7 +241,7 @@ def _batch(place: Place, change: Change) -> str:
 
 def _revised(place: Place, stale: "pd.DataFrame", change: Change) -> Iterator[Item]:
     """The items of rows with their masks in the new ids, a row group at a time."""
-    lookup, slices = change.lookup, slice_columns(stale)
+    lookup, slices = change.lookup, carried_columns(stale)
     for (part, number), rows in stale.groupby(["part", "row_group"], sort=True):
         with pq.ParquetFile(place.dataset / str(part)) as file:
             table = file.read_row_group(int(str(number)))

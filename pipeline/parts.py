@@ -52,6 +52,9 @@ _FIELDS: dict[str, pa.DataType] = {
 }
 INDEX_COLUMNS = [name for name in _FIELDS if name not in {"image", "mask"}]
 PLACE_COLUMNS = ["batch", "part", "row_group", "row"]
+ANNOTATION_S = "annotation_s"
+# Stored like slices, but no kind of image: a figure of each item, by which nothing is to be cut.
+FACT_COLUMNS = frozenset({ANNOTATION_S})
 
 # What later stages put beside these columns: a slice of such a name would be overwritten there.
 RESERVED = frozenset(
@@ -160,7 +163,8 @@ def read_index(root: Path, *, tombstones: bool = False) -> "pd.DataFrame":
         path), `row_group`, `row` (within the row group). Null is None, NaN or NA.
 
     Raises:
-        UserError: A part is damaged or of another format, or equal revisions of an item differ in content.
+        UserError: A part is damaged or of another format, equal revisions of an item differ in content, or DVC knows
+            the dataset but it is not in the workspace.
     """
     import pandas as pd
 
@@ -169,10 +173,22 @@ def read_index(root: Path, *, tombstones: bool = False) -> "pd.DataFrame":
         with opened(part) as file:
             tables.append(index_table(file, batch=part.parent.name, part=part.relative_to(root).as_posix()))
     if not tables:
+        refuse_absent(root)
         return pd.DataFrame({name: pd.Series(dtype="object") for name in [*INDEX_COLUMNS, *PLACE_COLUMNS]})
     table = pa.concat_tables(tables, promote_options="default")
     found = winners(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
     return found if tombstones else found[~found["deleted"].astype(bool)].reset_index(drop=True)
+
+
+def refuse_absent(root: Path) -> None:
+    """Refuses to take a dataset for empty that DVC knows, but that was not fetched into the workspace.
+
+    Raises:
+        UserError: Its pointer is there and its folder is not.
+    """
+    pointer = root.with_name(f"{root.name}.dvc")
+    if pointer.exists() and not root.exists():
+        raise UserError(f"The dataset {root} is not here, but {pointer} names it. Fetch it: dvc pull {pointer}")
 
 
 def index_table(file: pq.ParquetFile, **constants: str) -> pa.Table:
@@ -242,8 +258,22 @@ def check_classes(root: Path, class_names: Sequence[str]) -> None:
 
 
 def slice_columns(index: "pd.DataFrame") -> list[str]:
-    """The slice columns of an index, sorted."""
+    """The slice columns of an index, sorted: what results are told apart by."""
+    return [name for name in carried_columns(index) if name not in FACT_COLUMNS]
+
+
+def carried_columns(index: "pd.DataFrame") -> list[str]:
+    """The slice columns of an index and what else its source told, sorted: what a rewritten row keeps."""
     return sorted(set(index.columns) - {*INDEX_COLUMNS, *PLACE_COLUMNS})
+
+
+def near_names(missing: Iterable[str], names: Iterable[str]) -> str:
+    """A sentence that names what a misspelt name may mean, with a blank before it; empty where nothing is near."""
+    from difflib import get_close_matches
+
+    known = sorted(set(names))
+    near = dict.fromkeys(name for each in missing for name in get_close_matches(each, known))
+    return f" Did you mean {', '.join(map(repr, near))}?" if near else ""
 
 
 def read_items(root: Path, index: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], bytes, bytes]]:

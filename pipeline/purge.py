@@ -21,7 +21,7 @@ from pipeline.releasing.purged import RECORD
 
 NOT_REACHED = (
     "other clones and their caches: `git pull`, then `segloop purge` there",
-    "files of the source, and batches under done/ of the inbox",
+    "files of the source, batches under done/ of the inbox, folders of `show`, `labels export` and --consensus",
     "what MLflow keeps of a version (galleries, dossiers), and weights that learned from the items",
     "names in git: label decisions, lists of what was left out, and this record unless --anonymous",
     "old versions of objects where a bucket keeps versions, and backups",

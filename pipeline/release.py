@@ -22,10 +22,16 @@ LOCK = Path(".segloop/releases/lock")
 def main(
     message: Annotated[str, typer.Option("--message", "-m", help="What is new, for whoever reads the list.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and say what would be released.")] = False,
+    no_push: Annotated[
+        bool,
+        typer.Option("--no-push", help="Leave the git remote alone; the data is pushed and verified as ever."),
+    ] = False,
 ) -> None:
     """Release the dataset: validated, pushed, verified on the remote, tagged data/vN.
 
-    Run again after a failure or a kill, it finishes what was begun; with nothing new, it makes nothing new.
+    The data goes to the DVC remote. Where there is a git remote (the branch's own, or origin), the branch that is
+    checked out and every data/vN tag that it lacks are pushed to it, unless --no-push is given. Run again after a
+    failure or a kill, it finishes what was begun; with nothing new, it makes nothing new.
 
     Example: segloop release --message "May batch, pallets relabelled"
     """
@@ -35,6 +41,7 @@ def main(
         params=read_section(ReleaseParams, "release", PARAMS),
         paths=checked_paths(read_section(DatasetParams, "dataset", PARAMS)),
         message=checked_message(message),
+        no_push=no_push,
     )
     with only_one(root / LOCK):
         (plan if dry_run else make)(making)
@@ -90,11 +97,17 @@ def planned(making: Making) -> Iterator[str]:
     """What would happen, in lines."""
     if making.unchanged:
         yield f"nothing is new since {making.last}: no release would be made"
-        return
+    else:
+        yield f"would release {making.tag}: {_what(making)}"
+        yield f"would commit {', '.join(map(str, [*making.files, *card_files(making.tag)]))}"
     remote = making.git.remote()
-    yield f"would release {making.tag}: {_what(making)}"
-    yield f"would commit {', '.join(map(str, [*making.files, *card_files(making.tag)]))}"
-    yield f"would push {making.git.branch()} and {making.tag} to '{remote}'" if remote else "there is no git remote"
+    tags = making.lacking if making.unchanged else [*making.lacking, making.tag]
+    if remote is None:
+        yield "there is no git remote"
+    elif tags:
+        what = "would leave alone, as --no-push asks," if making.no_push else "would push to"
+        where = f"the git remote '{remote}' ({making.git.remote_url(remote)})"
+        yield f"{what} {where}: branch {making.git.branch()}, {', '.join(tags)}"
 
 
 def _what(making: Making) -> str:

@@ -30,8 +30,9 @@ def main() -> None:
     for purge in read_record(Path.cwd() / RECORD).purges:
         if purge.releases:
             print(f"{', '.join(purge.releases)} no longer whole: {len(purge.items)} item(s) {purge.reason}")
-    if there is not None and tags[-1] not in there:
-        print(f"{tags[-1]} is in this repository only: `segloop release` pushes it")
+    lacking = [tag for tag in tags if there is not None and tag not in there]
+    if lacking:
+        print(f"in this repository only: {', '.join(lacking)}. `segloop release` pushes it, unless with --no-push")
 
 
 def pushed(git: Git) -> dict[str, str] | None:

@@ -7,7 +7,15 @@ import typer
 
 from pipeline.command import run
 from pipeline.releasing.git import Git
-from pipeline.workspaces import Code, Wanted, check_same_items, make_workspace, parse_overrides, run_stages
+from pipeline.workspaces import (
+    Code,
+    Wanted,
+    check_same_items,
+    check_wanted,
+    make_workspace,
+    parse_overrides,
+    run_stages,
+)
 
 FOLDER = Path(".segloop/workspaces")
 RESULTS = ("data/tiles", "data/training", "data/export", "data/evaluation/metrics.json")
@@ -33,6 +41,7 @@ def main(
     root = Path.cwd()
     folder = (into or FOLDER / release.replace("/", "-")).resolve()
     wanted = Wanted(root, release, folder, code, parse_overrides(changes or []))
+    check_wanted(wanted, until)
     if dry_run:
         base = release if code is Code.THEN else f"commit {Git(root).head()[:10]}"
         print(f"would make {folder}: code and params of {base}, data of {release}; then dvc repro {until or ''}")

@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -74,8 +75,8 @@ class Ledger:
 
     rows: tuple[LedgerRow, ...] = ()
 
-    @property
-    def splits(self) -> dict[str, set[str]]:
+    @cached_property
+    def splits(self) -> Mapping[str, set[str]]:
         """The splits of each group; more than one only where a split taken over straddles it."""
         found: dict[str, set[str]] = {}
         for row in self.rows:

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pipeline.errors import UserError
 from pipeline.files import digest_json
 from pipeline.params import parse, read_yaml
-from pipeline.taxonomy import IGNORE, Colour, Remap, Taxonomy
+from pipeline.taxonomy import IGNORE, Colour, Taxonomy
+from pipeline.version_remaps import carried_remaps
 
 VALUES = 256
 Lookup = npt.NDArray[np.uint8]
@@ -111,6 +112,8 @@ def read_migration(file: Path) -> Migration:
 def migrated(migration: Migration, taxonomy: Taxonomy) -> Taxonomy:
     """The taxonomy afterwards: ids are contiguous again, in the former order, and remaps lead to the new classes.
 
+    Further remaps say what the ids of either version mean.
+
     Raises:
         UserError: The migration names no class of the taxonomy, or leads to one that is none.
     """
@@ -127,7 +130,7 @@ def migrated(migration: Migration, taxonomy: Taxonomy) -> Taxonomy:
         "version": taxonomy.version + 1,
         "ignore_index": taxonomy.ignore_index,
         "classes": [each | {"id": number} for number, each in enumerate(classes)],
-        "remaps": {source: _remap(migration, remap) for source, remap in taxonomy.remaps.items()},
+        "remaps": carried_remaps(taxonomy, migration.becomes),
     }
     return parse(Taxonomy, content, "the taxonomy after the migration")
 
@@ -142,17 +145,9 @@ def taxonomy_text(taxonomy: Taxonomy, former: str) -> str:
     ]
     body = [f"version: {taxonomy.version}", f"ignore_index: {taxonomy.ignore_index}", "classes:", *classes]
     remaps = {name: each.model_dump(exclude_defaults=True, exclude_none=True) for name, each in taxonomy.remaps.items()}
-    told = yaml.safe_dump({"remaps": remaps}, sort_keys=False, allow_unicode=True) if remaps else ""
+    style: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 120}
+    told = yaml.safe_dump({"remaps": remaps}, **style) if remaps else ""
     return "\n".join([*head, *body]) + "\n" + told
-
-
-def _remap(migration: Migration, remap: Remap) -> dict[str, Any]:
-    content = remap.model_dump()
-    for key in ("values", "colours", "names"):
-        content[key] = {source: migration.becomes(name) for source, name in content[key].items()}
-    for key in ("above", "below"):
-        content[key] = None if content[key] is None else migration.becomes(content[key])
-    return content
 
 
 def _scalar(text: str) -> str:

@@ -94,6 +94,39 @@ def make_workspace(wanted: Wanted) -> Release:
     return release
 
 
+def check_wanted(wanted: Wanted, until: str | None) -> None:
+    """Refuses what could never be made, before anything is.
+
+    Args:
+        wanted: The workspace.
+        until: The last stage to run; None for all.
+
+    Raises:
+        UserError: There is no such revision, param or stage.
+    """
+    git = Git(wanted.root)
+    if git.commit_of(wanted.release) is None:
+        raise UserError(
+            f"There is no release {wanted.release!r} here. `segloop releases` lists them; `git fetch --tags`."
+        )
+    revision = wanted.release if wanted.code is Code.THEN else "HEAD"
+    params, stages = (yaml.safe_load(git.show(revision, Path(file)) or "") or {} for file in (PARAMS, "dvc.yaml"))
+    for name in wanted.overrides:
+        _refuse_unknown_param(params, name)
+    known = stages.get("stages", {})
+    if until is not None and until not in known:
+        raise UserError(f"There is no stage '{until}' in {revision}. Stages: {', '.join(known)}.")
+
+
+def _refuse_unknown_param(params: Mapping[str, Any], name: str) -> None:
+    section, *keys = name.split(".")
+    place: Any = params.get(section)
+    for key in keys[:-1]:
+        place = place.get(key) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or keys[-1] not in place:
+        raise UserError(f"params.yaml has no '{name}'. Sections: {', '.join(map(str, params))}.")
+
+
 def run_stages(workspace: Path, targets: tuple[str, ...] = ()) -> None:
     """Runs `dvc repro` in a workspace, with this environment and that code.
 
@@ -180,12 +213,11 @@ def _set_params(into: Path, release: Release, overrides: Mapping[str, Any]) -> N
     sections: dict[str, Any] = read_yaml(into / PARAMS)
     changed = {"dataset": {"path": release.dataset, "splits": release.splits}}
     for name, value in overrides.items():
+        _refuse_unknown_param(sections, name)
         section, *keys = name.split(".")
-        place = sections.get(section)
+        place = sections[section]
         for key in keys[:-1]:
-            place = place.get(key) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or keys[-1] not in place:
-            raise UserError(f"params.yaml has no '{name}'. Sections: {', '.join(map(str, sections))}.")
+            place = place[key]
         place[keys[-1]] = value
         changed[section] = sections[section]
     if any(read_yaml(into / PARAMS).get(section) != content for section, content in changed.items()):

@@ -33,6 +33,7 @@ PARAMS = {
     "labels": {"decisions": "data/label_decisions.csv", "least_score": 2.5},
 }
 DATASET, DECISIONS = Path("data/dataset"), Path("data/label_decisions.csv")
+SLICES = ["camera"]
 SUSPICIONS = Path("data/labels/suspicions.json")
 
 
@@ -103,7 +104,7 @@ def make_case(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> 
     Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
     items = [with_void(item) for item in tiny_items(groups=3, per_group=2, size=(20, 24))]
     items = options.get("change", list)(items)
-    write_batch(DATASET, "first", items, ["camera"], CLASSES)
+    write_batch(DATASET, "first", items, SLICES, CLASSES)
     ledger = Path("data/splits.csv")
     append_ledger(ledger, read_ledger(ledger), [LedgerRow(f"g{number}", "train", "first") for number in range(3)])
     case = Case({item.item_id: item for item in items})

@@ -15,13 +15,13 @@ from pipeline.agreement.totals import PairRow, Totals
 from pipeline.gating.bootstrap import Bootstrap
 from pipeline.gating.measures import Measure
 from pipeline.gating.units import Resampling
+from pipeline.parts import ANNOTATION_S
 from training.metrics import iou, mean_iou, pixel_accuracy, ratio
 
 Counts = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 Names = tuple[str, str]
 
-SPEED = "annotation_s"
 ENOUGH = 3  # annotators that it takes to tell whose the differences are
 
 
@@ -138,6 +138,26 @@ def error_figures(pairs: Sequence[PairRow], replicates: int, seed: int) -> dict[
     return dict(zip(_everyone(names), intervals(Bootstrap(units, replicates, seed), measure), strict=True))
 
 
+def unsettled(found: Sequence[Annotator]) -> dict[str, list[str]]:
+    """With whom each annotator may change places: where the intervals of both own errors overlap, or one has none.
+
+    Args:
+        found: The annotators; one whose own error is not known is not ranked by it, and left out.
+    """
+    ranked = {each.name: each.own_error for each in found if each.own_error and each.own_error.value is not None}
+    return {
+        name: others
+        for name, own in ranked.items()
+        if (others := [each for each, other in ranked.items() if each != name and _overlap(own, other)])
+    }
+
+
+def _overlap(one: Figure, other: Figure) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return True
+    return one.low <= other.high and other.low <= one.high
+
+
 def mixups(against: Counts, most: int) -> tuple[Mixup, ...]:
     """The most frequent confusions of a matrix with the others' classes in rows."""
     wrong = against.copy()
@@ -163,11 +183,12 @@ def _ordered(names: Names) -> Names:
 def _solver(pairs: Sequence[Names]) -> Callable[[Scores], Scores] | None:
     """What turns (..., 2P) pixels that differ and pixels compared of P pairs into (..., A) errors of their annotators.
 
-    Errors are NaN where a pair has no pixel. None where the pairs do not determine them.
+    An error is NaN where the pairs that have pixels do not determine it. None where all pairs together do not.
     """
     from scipy.optimize import nnls
 
     names = _everyone(pairs)
+    seen: dict[bytes, npt.NDArray[np.bool_]] = {}
     design = np.array([[name in pair for name in names] for pair in pairs], np.float64)
     if len(names) < ENOUGH or np.linalg.matrix_rank(design) < len(names):
         return None
@@ -176,12 +197,21 @@ def _solver(pairs: Sequence[Names]) -> Callable[[Scores], Scores] | None:
         differ, compared = np.split(sums.reshape(-1, 2 * len(pairs)), 2, axis=1)
         found = np.full((len(differ), len(names)), np.nan)
         for place, (wrong, all_) in enumerate(zip(differ, compared, strict=True)):
-            if (all_ > 0).all():
-                weight = np.sqrt(all_)
-                found[place] = nnls(design * weight[:, np.newaxis], wrong / weight)[0]
+            there = all_ > 0
+            weight, rows = np.sqrt(all_[there]), design[there]
+            key = there.tobytes()
+            known = seen[key] if key in seen else seen.setdefault(key, _determined(rows))
+            if known.any():
+                solved = nnls(rows * weight[:, np.newaxis], wrong[there] / weight)[0]
+                found[place, known] = solved[known]
         return found.reshape(*sums.shape[:-1], len(names))
 
     return solve
+
+
+def _determined(design: Scores) -> npt.NDArray[np.bool_]:
+    """Which unknowns (N,) the equations (M, N) determine: those whose unit vector is a sum of rows."""
+    return np.isclose(np.diagonal(np.linalg.pinv(design) @ design), 1.0)
 
 
 def _rank(annotator: Annotator, *, by_error: bool) -> tuple[float, float]:
@@ -222,8 +252,8 @@ def _drawn(totals: Totals) -> dict[str, str]:
 
 def _seconds(rows: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
     """The known times of each annotator; what is no positive number is none."""
-    if SPEED not in rows:
+    if ANNOTATION_S not in rows:
         return {}
-    times = pd.to_numeric(rows[SPEED], errors="coerce")
-    known = rows.assign(**{SPEED: times})[np.isfinite(times.to_numpy(np.float64, na_value=np.nan)) & (times > 0)]
-    return {str(name): each.to_numpy(np.float64) for name, each in known.groupby("annotator")[SPEED]}
+    times = pd.to_numeric(rows[ANNOTATION_S], errors="coerce")
+    known = rows.assign(**{ANNOTATION_S: times})[np.isfinite(times.to_numpy(np.float64, na_value=np.nan)) & (times > 0)]
+    return {str(name): each.to_numpy(np.float64) for name, each in known.groupby("annotator")[ANNOTATION_S]}

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.agreement.annotators import SPEED
 from pipeline.agreement.consensus import Method, decide
 from pipeline.agreement.consensus_names import consensus_names
 from pipeline.agreement.copies import CONSENSUS, Copies, chunks, read_copies
@@ -163,7 +162,7 @@ def _write(file: Path, data: bytes) -> None:
 
 def _facts(rows: pd.DataFrame, names: Mapping[str, str]) -> list[Facts]:
     """What items.csv says of each image: what its copies agree on."""
-    slices = [name for name in slice_columns(rows) if name not in {*FACTS, SPEED}]
+    slices = [name for name in slice_columns(rows) if name not in FACTS]
     return [
         {"name": names[str(sha256)], "annotator": CONSENSUS}
         | {name: _agreed(copies[name]) for name in ("group", "sequence_index", "captured_at", *slices)}

@@ -7,7 +7,7 @@ from pipeline.agreement.annotators import Annotator
 from pipeline.agreement.copies import UNNAMED
 from pipeline.agreement.figures import Figure
 from pipeline.agreement.pictures import Panel
-from pipeline.agreement.report import ClassRow, Report, reason
+from pipeline.agreement.report import ClassRow, Report, order, reason
 from pipeline.taxonomy import Taxonomy
 
 STYLE = """
@@ -128,7 +128,8 @@ def _annotators(account: Report, taxonomy: Taxonomy) -> str:
     head = ["annotator", "masks", "own error", "agreement", "mean IoU", *map(escape, taxonomy.names), "time for a mask"]
     head.append("most frequent confusions (others: this one)")
     rows = [_annotator(each, taxonomy.names) for each in account.annotators]
-    return f"<h2>Annotators</h2><p>{text}</p>{_table(head, rows)}{_staple(account, taxonomy)}"
+    doubt = f"<p><b>{escape(said)}.</b></p>" if (said := order(account.annotators)) else ""
+    return f"<h2>Annotators</h2><p>{text}</p>{doubt}{_table(head, rows)}{_staple(account, taxonomy)}"
 
 
 def _annotator(each: Annotator, names: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pipeline.agreement.annotators import Annotator
+from pipeline.agreement.annotators import Annotator, unsettled
 from pipeline.agreement.coefficients import cohen_kappa, dice
 from pipeline.agreement.figures import Figure
 from pipeline.agreement.totals import PairRow, Totals
@@ -165,6 +165,14 @@ def reason(row: PairRow, names: Sequence[str]) -> str:
         f"{first} and {second} agree on {kind}{names[row.look.label]} with an IoU of {row.look.iou:.2f}: "
         f"{row.look.disputed_px:,} px are in dispute, most of them in {width} x {height} px at ({x}, {y})."
     )
+
+
+def order(who: Sequence[Annotator]) -> str:
+    """Which places in the order of the annotators are not settled, in a sentence; empty where all are."""
+    both = unsettled(who)
+    pairs = ", ".join(f"{one} and {other}" for one in sorted(both) for other in sorted(both[one]) if one < other)
+    why = "the intervals of their own errors overlap or are not known"
+    return f"order not settled, since {why}: {pairs}" if pairs else ""
 
 
 def _class_row(place: int, found: Mapping[str, Sequence[Figure]], taxonomy: Taxonomy, model: float | None) -> ClassRow:

@@ -12,12 +12,15 @@ import pandas as pd
 from pipeline.annotation_tasks import cvat, label_studio
 from pipeline.annotation_tasks.regions import AnswerError, Mask, mask_digest
 from pipeline.annotation_tasks.tasks import Asked, Export, Format
+from pipeline.files import sha256_bytes
 from pipeline.formats.source import Facts, SourceItem
-from pipeline.images import encode_mask
+from pipeline.images import ImageError, Limits, decode_mask, encode_mask
 from pipeline.label_qa.decisions import Choice, Decision, Decisions
 from pipeline.parts import read_items
 from pipeline.taxonomy import Taxonomy
 
+VALUES = 256  # of a mask
+FLOWS = 3  # changes from a class to another that are told of an item
 READERS = {Format.CVAT: cvat.answers, Format.LABEL_STUDIO: label_studio.answers}
 
 
@@ -28,12 +31,14 @@ class Answers:
     Attributes:
         changed: Files of the masks that were changed, by item.
         kept: Items that came back as they were.
+        read: Revision that an earlier reading has made of the same answer, by item.
         refused: Why an answer cannot be used, by item.
         unanswered: Items that nobody has answered.
     """
 
     changed: dict[str, Path] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
+    read: dict[str, int] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     unanswered: list[str] = field(default_factory=list)
 
@@ -83,6 +88,7 @@ def sort_answers(
         except AnswerError as error:
             answers.refused[name] = str(error)
     answers.kept = [name for name in answers.kept if name not in answers.refused]
+    answers.read = {name: number for name, number in answers.read.items() if name not in answers.refused}
     answers.changed = {name: path for name, path in answers.changed.items() if name not in answers.refused}
     answers.unanswered = [name for name in asked if name not in seen]
     return answers
@@ -111,6 +117,42 @@ def source_items(
     return items
 
 
+def changes(
+    answers: Answers, dataset: Path, index: pd.DataFrame, classes: Taxonomy, limits: Limits
+) -> Iterator[tuple[str, str, str, str]]:
+    """What the annotators changed in each mask.
+
+    Args:
+        answers: What came back.
+        dataset: The dataset's folder.
+        index: Its items.
+        classes: The classes.
+        limits: What is refused before decoding.
+
+    Yields:
+        In words: the item, the pixels that changed, those of them that became void, and the most frequent changes; or
+        why the mask cannot be compared with the one in the dataset.
+    """
+    for row, _, old in read_items(dataset, index[index["item_id"].isin(answers.changed)]):
+        try:
+            before, after = decode_mask(old, limits), decode_mask(answers.changed[row["item_id"]].read_bytes(), limits)
+            yield row["item_id"], *_difference(before, after, classes)
+        except (ImageError, AnswerError) as error:
+            yield row["item_id"], "", "", f"not compared: {error}"
+
+
+def _difference(before: Mask, after: Mask, classes: Taxonomy) -> tuple[str, str, str]:
+    if before.shape != after.shape:
+        raise AnswerError("the masks differ in size")
+    flows = np.bincount(before.ravel() * np.int64(VALUES) + after.ravel(), minlength=VALUES**2).reshape(VALUES, VALUES)
+    np.fill_diagonal(flows, 0)
+    names = {each.id: each.name for each in classes.classes} | {classes.ignore_index: "void"}
+    order = np.argsort(-flows, axis=None, kind="stable")[:FLOWS]
+    shown = [(*divmod(int(place), VALUES), int(flows.flat[place])) for place in order]
+    told = (f"{names.get(old, old)} to {names.get(new, new)} {px:,} px" for old, new, px in shown if px)
+    return f"{flows.sum():,}", f"{flows[:, classes.ignore_index].sum():,}", ", ".join(told)
+
+
 @dataclass(frozen=True)
 class _Rules:
     classes: Taxonomy
@@ -125,8 +167,11 @@ def _sort(
     if isinstance(answer, AnswerError):
         raise answer
     assert asked is not None  # readers give a mask for what was asked only
-    _refuse_outdated(asked, row, rules.batch)
     filled = np.where(answer == rules.classes.ignore_index, np.uint8(rules.fill), answer)
+    if row is not None and _was_read(asked, filled, row, rules.batch):
+        answers.read[asked.item_id] = int(row["revision"])
+        return
+    _refuse_outdated(asked, row, rules.batch)
     # What nobody touched stays as it is: the class for what is not covered is for masks that somebody drew.
     if asked.mask_sha256 in {mask_digest(answer), mask_digest(filled)}:
         if row is not None and row["revision"] != asked.revision:
@@ -138,6 +183,15 @@ def _sort(
     path = rules.scratch / f"{len(answers.changed):06d}.png"
     path.write_bytes(encode_mask(filled))
     answers.changed[asked.item_id] = path
+
+
+def _was_read(asked: Asked, answer: Mask, row: dict[Any, Any], batch: str) -> bool:
+    """Whether the item's later revision is this very answer, read into another batch.
+
+    In its own batch an answer is read again as it was at first, so that the batch is found complete.
+    """
+    later = row["batch"] != batch and row["revision"] > asked.revision
+    return later and bool(row["mask_source_sha256"] == sha256_bytes(encode_mask(answer)))
 
 
 def _refuse_outdated(asked: Asked, row: dict[Any, Any] | None, batch: str) -> None:

@@ -17,6 +17,7 @@ from pipeline.parts import BATCH_NAME, check_classes
 from pipeline.releasing.purged import read_record
 from pipeline.splits import SplitParams, read_ledger
 from pipeline.taxonomy import Taxonomy
+from pipeline.version_remaps import chosen_remap, is_version, version_name
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class Ingestion:
         check_classes(self.target.dataset, self.taxonomy.names)
         plan([], self.group_by, None)
 
+    def has(self, name: str) -> bool:
+        """Whether a batch of this name is in the dataset: it appears whole, or not at all."""
+        return (self.target.dataset / name).is_dir()
+
     def refuse(self, name: str, manifest: Manifest) -> None:
         """Refuses what can be told by the manifest alone.
 
@@ -86,11 +91,14 @@ class Ingestion:
         if manifest.source and manifest.source not in self.taxonomy.remaps:
             known = ", ".join(self.taxonomy.remaps) or "none"
             raise BatchError(f"the taxonomy has no remap '{manifest.source}'; it has: {known}")
-        if manifest.taxonomy_version != self.taxonomy.version:
+        version = version_name(manifest.taxonomy_version)
+        if manifest.taxonomy_version != self.taxonomy.version and version not in self.taxonomy.remaps:
             raise BatchError(
                 f"it was drawn with version {manifest.taxonomy_version} of the taxonomy, this project has version "
-                f"{self.taxonomy.version}: annotate it anew, or migrate it"
+                f"{self.taxonomy.version} and no remap '{version}': annotate it anew, or write that remap"
             )
+        if is_version(manifest.source) and manifest.source != version:
+            raise BatchError(f"its source is '{manifest.source}', its taxonomy_version {manifest.taxonomy_version}")
 
     def take(self, root: Path, name: str, manifest: Manifest) -> Taken:
         """Adds a batch to the dataset, whole or not at all; a second time finds it there and adds nothing.
@@ -115,12 +123,13 @@ class Ingestion:
         source = read_source(root, manifest.format)
         items = [_completed(item, manifest) for item in source.items]
         planned = plan(items, self.group_by, None)
-        labels = Labels(self.taxonomy, self.taxonomy.remaps.get(manifest.source), source.legend)
+        remap = chosen_remap(self.taxonomy, manifest.source, source.legend, manifest.taxonomy_version)
+        labels = Labels(self.taxonomy, remap, source.legend)
         how = Conversion(labels, self.limits, mask_as_stored=False)
         # The split that a batch comes with is never taken over, and no item of another batch is overwritten unasked.
         rules = Rules(
             batch=name,
-            source=manifest.source or manifest.format,
+            source=manifest.format if is_version(manifest.source) else manifest.source or manifest.format,
             sampling=manifest.sampling,
             relabel=manifest.relabel,
             accept_split=False,

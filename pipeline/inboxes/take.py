@@ -97,17 +97,29 @@ class Taker:
         earlier = self._earlier(found)
         if earlier:
             return self._again(found, earlier, dry_run=dry_run)
+        if self.ingestion.has(found.name):
+            return self._ingested(found, dry_run=dry_run)
+        return self._judge(found, dry_run=dry_run)
+
+    def _judge(self, found: Found, *, dry_run: bool) -> Outcome:
         try:
             manifest = parse_manifest(found.data, self.limits)
             self.ingestion.refuse(found.name, manifest)
             missing = self._missing(found, manifest)
             if missing:
-                return self._outcome(batch, entries, Fate.WAITING, missing, found.manifest.modified)
+                return self._outcome(found.batch, found.entries, Fate.WAITING, missing, found.manifest.modified)
             if dry_run:
-                return self._outcome(batch, entries, Fate.ACCEPTED, "would be fetched and ingested")
+                return self._outcome(found.batch, found.entries, Fate.ACCEPTED, "would be fetched and ingested")
             return self._accept(found, manifest)
         except BatchError as error:
             return self._reject(found, str(error), dry_run=dry_run)
+
+    def _ingested(self, found: Found, *, dry_run: bool) -> Outcome:
+        """A run that died before its verdict had ingested it: whatever has changed since, its items are in."""
+        note = "ingested by an earlier run, which ended before it said so"
+        if dry_run:
+            return self._outcome(found.batch, found.entries, Fate.ACCEPTED, f"{note}; would be moved")
+        return self._settle(found, Fate.ACCEPTED, note, {"dataset_batch": found.name})
 
     def _found(self, batch: str, entries: Mapping[str, Entry]) -> Found:
         data, entry = b"", entries[MANIFEST]

@@ -11,6 +11,7 @@ from pipeline.command import progress
 from pipeline.files import sha256_bytes
 from pipeline.images import ImageError, Limits, decode_mask
 from pipeline.releasing.reader import Release
+from pipeline.releasing.recorded_changes import ClassChange
 from pipeline.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -61,14 +62,6 @@ class Relabelled:
     item_id: str
     agreement: npt.NDArray[np.int64] | None
     problem: str = ""
-
-    def changed_px(self, same: npt.NDArray[np.bool_]) -> int:
-        """Pixels whose class is another one.
-
-        Args:
-            same: Which old class is which new class. Shape: (C_old + 1, C_new + 1).
-        """
-        return 0 if self.agreement is None else int(self.agreement[~same].sum())
 
 
 def compare_items(old: Release, new: Release) -> Items:
@@ -142,8 +135,8 @@ def agreement(
 
 
 def same_class(old: Taxonomy, new: Taxonomy) -> npt.NDArray[np.bool_]:
-    """Which old class is which new one: those of equal names, and void. Shape: (C_old + 1, C_new + 1)."""
-    return np.array([[was == now for now in [*new.names, None]] for was in [*old.names, None]], dtype=bool)
+    """Which old class is which new one, by recorded migrations or by name. Shape: (C_old + 1, C_new + 1)."""
+    return ClassChange(old, new).same
 
 
 def mask_pairs(old: Release, new: Release, names: list[str]) -> Iterator[tuple[str, bytes, bytes]]:

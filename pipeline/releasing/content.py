@@ -68,10 +68,11 @@ def read_content(root: Path, dataset: "Release", taxonomy: "Taxonomy", params: P
     acknowledged = sorted(str(each["check"]) for each in verdict["acknowledged"])
     columns = ["item_id", "revision", "deleted", "image_sha256", "mask_sha256", "split"]
     listed = rows.sort_values(columns[:3], kind="stable")[columns].astype(str).to_numpy().tolist()
-    digest = digest_json([taxonomy.model_dump(mode="json"), acknowledged, listed])
     accepted = accepted_items(root / CATALOG, root / VALIDATION).rename(columns={"sha256": "image_sha256"})
+    accepted_digest = dataset_digest(taxonomy.version, accepted)
+    digest = digest_json([taxonomy.model_dump(mode="json"), acknowledged, listed, accepted_digest])
     facts = _counts(dataset) | _shares(catalog, taxonomy) | _validation(root, verdict)
-    facts |= {"dataset_digest": dataset_digest(taxonomy.version, accepted)}
+    facts |= {"dataset_digest": accepted_digest}
     return Content(digest, facts | {"splits": _splits(dataset.index, judged), "taxonomy_version": taxonomy.version})
 
 

@@ -1,6 +1,7 @@
 """What stages made of purged items: tiles and pictures in DVC's cache and remotes, facts in the catalogue's store."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +19,8 @@ from pipeline.releasing.storage import away
 # What holds pixels. `dvc repro` makes all of it again; weights and figures hold none, and stay.
 PIXELS = {".npy", ".npz", ".png", ".webp", ".jpg", ".jpeg", ".html"}
 FACTS = Path(".segloop/catalog")
+# What actions show and keep of items; each is made anew by its command.
+REPORTS = ("data/labels", "data/diff", "data/agreement", "data/dossiers", ".segloop/label_folds", ".segloop/inbox")
 
 
 def drop_derived(plan: Plan, record: Record) -> Iterator[str]:
@@ -36,6 +39,10 @@ def drop_derived(plan: Plan, record: Record) -> Iterator[str]:
                     count += 1
         if count:
             yield f"deleted {count} tile shard(s) and picture(s) made from such parts from {place.name} ({place.url})"
+    for report in (plan.root / name for name in REPORTS):
+        if report.is_dir():
+            shutil.rmtree(report)
+            yield f"deleted {report.relative_to(plan.root)}, which may show them"
     facts = sum(_drop_facts(file, record) for file in sorted((plan.root / FACTS).glob("*.parquet")))
     if facts:
         yield f"deleted the stored facts of {facts} part(s)"

@@ -1,18 +1,18 @@
 """All that differs between two releases, gathered: items, labels, class shares, taxonomy."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.dossiers.changes import taxonomy_changes
 from pipeline.images import Limits
 from pipeline.releasing.card import Card
-from pipeline.releasing.comparison import Items, Relabelled, agreements, compare_items, same_class
+from pipeline.releasing.comparison import Items, Relabelled, agreements, compare_items
 from pipeline.releasing.reader import Release
+from pipeline.releasing.recorded_changes import ClassChange
 
 SCHEMA = 1
 VOID = "void"
@@ -66,8 +66,11 @@ class Difference:
         old: The release before.
         new: The release after.
         items: Items by what became of them.
+        migrated: Items whose masks say what they said, once their classes are called as migrations called them.
         relabelled: The relabelled items, the most changed first.
-        matrix: Pixels of all relabelled items by old and new class, void last. Shape: (C_old + 1, C_new + 1), int64.
+        before: The classes that the relabelled items' pixels had, by their new names where migrations recorded them.
+        matrix: Pixels of all relabelled items by class in `before` and new class, void last.
+            Shape: (len(before) + 1, C_new + 1), int64.
         taxonomy: A sentence for each difference of the taxonomies.
         shares: Class, its share of the labelled pixels before and after; None where there is no such class or no card.
     """
@@ -75,15 +78,22 @@ class Difference:
     old: Release
     new: Release
     items: Items
+    migrated: list[str]
     relabelled: list[ItemChange]
+    before: list[str]
     matrix: npt.NDArray[np.int64]
     taxonomy: list[str]
     shares: list[tuple[str, float | None, float | None]]
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many items were added, removed, relabelled, replaced and moved, and how many were migrated alone."""
+        return self.items.counts | {"migrated": len(self.migrated)}
+
+    @property
     def row_names(self) -> list[str]:
-        """The old classes, and void."""
-        return [*self.old.taxonomy.names, VOID]
+        """The classes before, and void."""
+        return [*self.before, VOID]
 
     @property
     def column_names(self) -> list[str]:
@@ -102,11 +112,12 @@ class Difference:
             "schema": SCHEMA,
             "old": _side(self.old),
             "new": _side(self.new),
-            "counts": self.items.counts,
+            "counts": self.counts,
             "added": self.items.added,
             "removed": self.items.removed,
             "replaced": self.items.replaced,
             "moved": self.items.moved,
+            "migrated": self.migrated,
             "relabelled": [vars(each) for each in self.relabelled],
             "agreement": {"old": self.row_names, "new": self.column_names, "px": self.matrix.tolist()},
             "classes": [vars(each) for each in self.classes],
@@ -141,17 +152,23 @@ def differ(old: Release, new: Release, cards: tuple[Card | None, Card | None], l
         cards: Of both; without one the class shares are not known.
         limits: What is refused before decoding.
     """
-    items = compare_items(old, new)
-    same = same_class(old.taxonomy, new.taxonomy)
-    matrix: npt.NDArray[np.int64] = np.zeros(same.shape, dtype=np.int64)
-    changed = []
+    items, classes = compare_items(old, new), ClassChange(old.taxonomy, new.taxonomy)
+    names = [*classes.before, VOID], [*new.taxonomy.names, VOID]
+    matrix: npt.NDArray[np.int64] = np.zeros((len(names[0]), len(names[1])), dtype=np.int64)
+    changed, migrated = [], []
     for each in agreements(old, new, items.relabelled, limits):
-        if each.agreement is not None:
-            matrix += each.agreement
-        changed.append(_change(each, same, old.taxonomy.names, new.taxonomy.names))
+        folded = None if each.agreement is None else classes.folded(each.agreement)
+        change = _change(each, folded, *names)
+        if classes.becomes is not None and not (change.changed_px or change.problem):
+            migrated.append(each.item_id)
+            continue
+        if folded is not None:
+            matrix += folded
+        changed.append(change)
     changed.sort(key=lambda each: (-each.share, each.item_id))
-    shares = _shares(*cards, [*old.taxonomy.names, *new.taxonomy.names])
-    return Difference(old, new, items, changed, matrix, taxonomy_changes(old.taxonomy, new.taxonomy), shares)
+    items = replace(items, relabelled=sorted(each.item_id for each in changed))
+    shares = _shares(*cards, classes)
+    return Difference(old, new, items, migrated, changed, classes.before, matrix, classes.sentences(), shares)
 
 
 def varied(changes: Iterable[ItemChange], count: int) -> list[str]:
@@ -164,24 +181,26 @@ def varied(changes: Iterable[ItemChange], count: int) -> list[str]:
     return in_turn[:count]
 
 
-def _change(each: Relabelled, same: npt.NDArray[np.bool_], old: list[str], new: list[str]) -> ItemChange:
-    if each.agreement is None:
+def _change(each: Relabelled, px: npt.NDArray[np.int64] | None, old: list[str], new: list[str]) -> ItemChange:
+    if px is None:
         return ItemChange(each.item_id, 0, 1.0, each.problem)
-    changed = each.changed_px(same)
-    moved = np.where(same, 0, each.agreement)
+    moved = np.where(np.array([[was == now for now in new] for was in old]), 0, px)
+    changed = int(moved.sum())
     row, column = (int(place) for place in np.unravel_index(moved.argmax(), moved.shape))
-    flow = f"{[*old, VOID][row]} to {[*new, VOID][column]}" if changed else ""
-    return ItemChange(each.item_id, changed, changed / max(int(each.agreement.sum()), 1), "", flow)
+    flow = f"{old[row]} to {new[column]}" if changed else ""
+    return ItemChange(each.item_id, changed, changed / max(int(px.sum()), 1), "", flow)
 
 
 def _shares(
-    before: Card | None, after: Card | None, names: Iterable[str]
+    before: Card | None, after: Card | None, classes: ClassChange
 ) -> list[tuple[str, float | None, float | None]]:
-    old, new = (
-        {} if card is None else {each["name"]: float(each["share"]) for each in card.content["classes"]}
-        for card in (before, after)
-    )
-    return [(name, old.get(name), new.get(name)) for name in dict.fromkeys(names)]
+    old: dict[str, float] = {}
+    for each in before.content["classes"] if before else ():
+        name = classes.share_name(each["name"])
+        old[name] = old.get(name, 0.0) + float(each["share"])
+    new = {each["name"]: float(each["share"]) for each in after.content["classes"]} if after else {}
+    was = [classes.share_name(name) for name in classes.old.names]
+    return [(name, old.get(name), new.get(name)) for name in dict.fromkeys([*was, *classes.new.names])]
 
 
 def _side(release: Release) -> dict[str, Any]:

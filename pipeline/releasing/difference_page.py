@@ -48,7 +48,7 @@ def page(difference: Difference, pictures: Sequence[Picture]) -> str:
 def _counts(difference: Difference) -> str:
     items = difference.items
     rows = [("items before", f"{items.before:,}"), ("items after", f"{items.after:,}")]
-    rows += [(name, f"{count:,}") for name, count in items.counts.items()]
+    rows += [(name, f"{count:,}") for name, count in difference.counts.items()]
     sides = (difference.old, difference.new)
     purged = [
         f"{escape(side.name)} is no longer whole: {escape(each)}" for side in sides for each in side.losses.sentences
@@ -121,6 +121,7 @@ def _names(difference: Difference) -> str:
         ("Added", items.added),
         ("Removed", items.removed),
         ("Relabelled", [each.item_id for each in difference.relabelled]),
+        ("Migrated, and not otherwise relabelled", difference.migrated),
         ("With another image", items.replaced),
         ("In another split", items.moved),
     ):

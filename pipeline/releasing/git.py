@@ -12,6 +12,8 @@ from pipeline.provenance import without_secrets
 TAG = re.compile(r"data/v([1-9][0-9]*)")
 PATTERN = "data/v*"
 REJECTED = "!"  # of `git push --porcelain`
+FORBIDDEN = "[remote rejected]"  # by the server itself, and not since somebody pushed in between
+NO_ACCESS = re.compile(r"denied|forbidden|\b40[13]\b|not allowed|read.?only|authentication failed", re.IGNORECASE)
 # What git leaves in its folder while something is half done; a commit of single files is not possible then.
 UNFINISHED = {
     "MERGE_HEAD": "a merge",
@@ -157,28 +159,49 @@ class Git:
         """The digest of a tag object."""
         return self.do("rev-parse", _ref(name)).strip()
 
-    def push(self, remote: str, tag: str) -> None:
-        """Pushes the tag, and the branch with it where the branch has the tag's commit: both or neither.
+    def remote_url(self, remote: str) -> str:
+        """Where a git remote is pushed to, without secrets."""
+        return without_secrets(self.ask("remote", "get-url", "--push", remote) or remote)
+
+    def as_committed(self, path: Path) -> bool:
+        """Whether git keeps the file, and it is as the last commit has it."""
+        words = ("--quiet", "HEAD", "--", path.as_posix())
+        return self.keeps(path) and self.ask("diff", *words) is not None
+
+    def keeps(self, path: Path) -> bool:
+        """Whether git keeps the file."""
+        return self.ask("ls-files", "--error-unmatch", "--", path.as_posix()) is not None
+
+    def push(self, remote: str, *tags: str) -> None:
+        """Pushes tags, and the branch with them where it has the commit of the last: all or nothing.
 
         Raises:
-            UserError: The remote refuses, as it does when somebody pushed in between.
+            UserError: The remote refuses, since somebody pushed in between or one may not write there.
             OutageError: The remote does not answer.
         """
-        branch = self.branch()
-        refs = [_ref(tag)]
-        if branch and self.ask("merge-base", "--is-ancestor", f"{tag}^{{commit}}", "HEAD") is not None:
+        branch, newest = self.branch(), tags[-1]
+        refs = [_ref(tag) for tag in tags]
+        if branch and self.ask("merge-base", "--is-ancestor", f"{newest}^{{commit}}", "HEAD") is not None:
             refs.insert(0, f"HEAD:refs/heads/{branch}")
         done = self._run(("push", "--atomic", "--porcelain", remote, *refs))
         if done.returncode == 0:
             return
-        said = without_secrets((done.stderr + done.stdout).strip())
-        if any(line.startswith(REJECTED) for line in done.stdout.splitlines()):
+        said, names = without_secrets((done.stderr + done.stdout).strip()), ", ".join(tags)
+        rejected = [line for line in done.stdout.splitlines() if line.startswith(REJECTED)]
+        if any(FORBIDDEN in line for line in rejected) or (not rejected and NO_ACCESS.search(said)):
             raise UserError(
-                f"The git remote '{remote}' refused {tag}: {said}\nIf somebody pushed before you: git tag -d {tag}, "
-                "git pull --rebase, then release again. The data is pushed and stays."
+                f"The git remote '{remote}' does not let you push {names}: {said}\nCommit and tag were made and stay "
+                "in this repository; the data is pushed and verified. Get leave to write there, then the same command "
+                f"pushes what is missing; or have somebody who may: git push {remote} {' '.join(refs)}. With --no-push "
+                "a release leaves the git remote alone."
+            )
+        if rejected:
+            raise UserError(
+                f"The git remote '{remote}' refused {names}: {said}\nIf somebody pushed before you: "
+                f"git tag -d {newest}, git pull --rebase, then release again. The data is pushed and stays."
             )
         raise OutageError(
-            f"{tag} stands here but not on the git remote '{remote}': {said}. The same command again pushes it."
+            f"{names} stands here but not on the git remote '{remote}': {said}. The same command again pushes it."
         )
 
     def _run(self, words: Iterable[str], text: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from pipeline.catalog import CatalogParams
 from pipeline.errors import UserError
-from pipeline.params import Section
+from pipeline.params import Section, read_section
 from pipeline.releasing.card import card_files
 from pipeline.releasing.comparison import Items
 from pipeline.releasing.content import Content
 from pipeline.releasing.git import Git, tag_name, tag_number
-from pipeline.releasing.pointer import Pointer, find_pointer
+from pipeline.releasing.pointer import GRAPH, LOCK, Pointer, find_pointer
 from pipeline.releasing.purged import RECORD
 from pipeline.releasing.storage import check_no_secret, open_repo
 
@@ -45,9 +46,11 @@ class Making:
         params: Section `release`.
         paths: Section `dataset`.
         message: What the tag will say.
+        no_push: Leave the git remote as it is.
         say: Takes a line for the terminal.
         git: The repository.
         last: Tag of the last release; empty before the first.
+        lacking: Tags of earlier releases that the git remote does not have.
         tag: Tag that is made, or the last one where nothing has changed.
         unchanged: The content is that of the last release.
         folder_md5: DVC's digest of the dataset's folder.
@@ -62,9 +65,11 @@ class Making:
     params: ReleaseParams
     paths: "DatasetParams"
     message: str
+    no_push: bool = False
     say: Callable[[str], None] = print
     git: Git = field(init=False)
     last: str = ""
+    lacking: list[str] = field(default_factory=list)
     tag: str = ""
     unchanged: bool = False
     folder_md5: str = ""
@@ -88,7 +93,12 @@ class Making:
         """The files of the release, as far as they are there; a ledger inside the dataset is DVC's."""
         ledger = [] if self.paths.splits.is_relative_to(self.paths.path) else [self.paths.splits]
         acts = [DECISIONS, RECORD]
-        listed = [*self.pointer.files, *ledger, TAXONOMY, PARAMS, CONFIG, *acts, *card_files(self.tag)]
+        pointer = self.pointer.files
+        # The validation has brought it up to date. Beside an edited dvc.yaml it says what no commit would explain.
+        lock = [LOCK] if LOCK not in pointer and self.git.keeps(LOCK) and self.git.as_committed(GRAPH) else []
+        custom = read_section(CatalogParams, "catalog", self.root / PARAMS).custom  # decides what is accepted
+        own = [custom] if custom else []
+        listed = [*pointer, *lock, *ledger, TAXONOMY, PARAMS, CONFIG, *own, *acts, *card_files(self.tag)]
         return [file for file in listed if (self.root / file).exists()]
 
 
@@ -104,10 +114,12 @@ def start(making: Making) -> None:
     check_no_secret(making.root / CONFIG)
     tags = git.tags()
     if remote := git.remote():
-        unseen = sorted(set(git.remote_tags(remote)) - set(tags), key=tag_number)
+        there = git.remote_tags(remote)
+        unseen = sorted(set(there) - set(tags), key=tag_number)
         if unseen:
             raise UserError(
                 f"The git remote '{remote}' has {', '.join(unseen)}, which is not here: run `git pull --tags`."
             )
+        making.lacking = [tag for tag in tags if tag not in there]
     making.last = tags[-1] if tags else ""
     making.tag = tag_name(tag_number(making.last) + 1)

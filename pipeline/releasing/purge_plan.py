@@ -113,6 +113,7 @@ def look(root: Path, dataset: Path, names: set[str]) -> Plan:
         UserError: No part has such an item, or the workspace's dataset is not checked out.
         OutageError: A remote does not answer.
     """
+    _refuse_unfetched(Git(root))
     repo = open_repo(root)
     plan = Plan(root, dataset, Git(root), repo, open_places(repo), read_record(root / RECORD), names)
     plan.releases = dataset_lists(plan.git, dataset)
@@ -132,6 +133,17 @@ def look(root: Path, dataset: Path, names: set[str]) -> Plan:
         if here:
             plan.left[place.name] = here
     return plan
+
+
+def _refuse_unfetched(git: Git) -> None:
+    """What somebody else released holds the items too, and is not known here before it was fetched."""
+    remote = git.remote()
+    unseen = sorted(set(git.remote_tags(remote)) - set(git.tags())) if remote else []
+    if unseen:
+        raise UserError(
+            f"The git remote '{remote}' has {', '.join(unseen)}, which is not here, and which may hold the items: run "
+            "`git fetch --tags` first."
+        )
 
 
 @contextmanager

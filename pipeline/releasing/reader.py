@@ -16,7 +16,7 @@ import yaml
 from pipeline.errors import UserError
 from pipeline.files import sha256_bytes
 from pipeline.params import parse
-from pipeline.parts import index_table, winners
+from pipeline.parts import index_table, near_names, winners
 from pipeline.releasing.git import Git
 from pipeline.releasing.purged import RECORD, Losses, find_losses, item_digest, read_record
 from pipeline.releasing.storage import Storage, away, open_repo, open_storage
@@ -120,7 +120,8 @@ class Release:
         if len(found) == 0 and (why := self.losses.items.get(item_digest(item_id))):
             raise UserError(f"{self.name} no longer has item '{item_id}': it was {why}. Its bytes are gone for good.")
         if len(found) == 0:
-            raise UserError(f"{self.name} has no item '{item_id}'. It has {len(self.index)}.")
+            near = near_names([item_id], self.index["item_id"]) if len(self.index) else ""
+            raise UserError(f"{self.name} has no item '{item_id}'. It has {len(self.index)}.{near}")
         return next(self.items(found))
 
     def items(self, rows: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], bytes, bytes]]:

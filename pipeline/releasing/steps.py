@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.errors import OutageError, UserError, VerdictError
 from pipeline.files import read_json
+from pipeline.parts import refuse_absent
 from pipeline.provenance import author, dvc_hash
 from pipeline.releasing.card import SCHEMA, Card, card_at, card_files, parse_card, write_card
 from pipeline.releasing.comparison import Items, compare_items
@@ -37,8 +38,10 @@ def validate(making: Making) -> None:
 
     Raises:
         VerdictError: The dataset fails.
-        UserError: It could not be judged, or the split ledger was rewritten since the last release.
+        UserError: It is not in the workspace, could not be judged, or the split ledger was rewritten since the last
+            release.
     """
+    refuse_absent(making.root / making.paths.path)
     _check_ledger(making)
     verdict = making.root / VALIDATION / "verdict.json"
     before = _stamp(verdict)
@@ -183,7 +186,7 @@ def set_tag(making: Making) -> None:
 
 
 def publish(making: Making) -> None:
-    """Pushes branch and tag, where there is a git remote that does not have the tag.
+    """Pushes the branch and every release's tag that the git remote lacks, where there is one and it is wanted.
 
     Raises:
         UserError: The remote has another release of this name, or refuses.
@@ -193,15 +196,18 @@ def publish(making: Making) -> None:
     remote = git.remote()
     if remote is None:
         return
-    there = git.remote_tags(remote).get(making.tag)
-    if there is None:
-        git.push(remote, making.tag)
-        making.say(f"pushed {making.tag} to '{remote}'")
-    elif there != git.tag_sha(making.tag):
+    there = git.remote_tags(remote)
+    if there.get(making.tag, git.tag_sha(making.tag)) != git.tag_sha(making.tag):
         raise UserError(
             f"The git remote '{remote}' has another {making.tag} than this repository: somebody released at the same "
             f"time. Take yours away (git tag -d {making.tag}), `git pull --tags`, and release again."
         )
+    lacking = [tag for tag in git.tags() if tag not in there]
+    if lacking and making.no_push:
+        making.say(f"not pushed to the git remote '{remote}', as --no-push asks: {', '.join(lacking)}")
+    elif lacking:
+        git.push(remote, *lacking)
+        making.say(f"pushed {', '.join(lacking)} to '{remote}'")
 
 
 STEPS: tuple[Step, ...] = (validate, add, look, push, verify, describe, commit, set_tag, publish)

@@ -1,12 +1,16 @@
 """Who is how good, against cases computed by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.agreement.annotators import Annotator, Mixup, annotators, error_figures, mixups, own_errors
+from pipeline.agreement.annotators import Annotator, Mixup, annotators, error_figures, mixups, own_errors, unsettled
 from pipeline.agreement.copies import UNNAMED, Copies
+from pipeline.agreement.figures import Figure
 from pipeline.agreement.images import How, compare
+from pipeline.agreement.report import order
 from pipeline.agreement.totals import Totals
 from pipeline.images import Limits
 
@@ -107,6 +111,30 @@ def test_own_errors_come_with_intervals_over_the_groups() -> None:
         assert figure.high is not None
         assert figure.low < true[name] < figure.high
     assert error_figures([row for row in pairs if "c" not in row.annotators], 10, 0) == {}
+
+
+def test_an_annotator_of_a_single_mask_takes_no_others_interval() -> None:
+    """Draws without that mask still tell the others' errors; the one's own interval is not known."""
+    rng = np.random.default_rng(4)
+    true = {"a": 0.02, "b": 0.05, "c": 0.1}
+
+    def copy(share: float) -> list[int]:
+        return np.where(rng.random(500) < share, 1, 0).tolist()  # type: ignore[no-any-return]
+
+    images = [drawn(**{name: copy(share) for name, share in true.items()}) for _ in range(12)]
+    images.append(drawn(a=copy(true["a"]), d=copy(0.3)))
+    placed = [replace(each, sha256=str(number), group=f"g{number}") for number, each in enumerate(images)]
+    found = error_figures(Totals.of((compare(each, HOW) for each in placed), 3).pairs, 200, 0)
+    assert {name: figure.low is not None for name, figure in found.items()} == {"a": 1, "b": 1, "c": 1, "d": 0}
+    assert found["d"].value == pytest.approx(0.3, abs=0.06)
+
+
+def test_overlapping_intervals_settle_no_order() -> None:
+    """Two whose errors may be equal are named with each other; one that is apart from both is not."""
+    errors = {"a": Figure(0.1, 0.05, 0.2), "b": Figure(0.15, 0.1, 0.25), "c": Figure(0.5, 0.4, 0.6)}
+    who = [replace(each, own_error=errors[name]) for name, each in described(drawn(a=[0], b=[0], c=[0])).items()]
+    assert unsettled(who) == {"a": ["b"], "b": ["a"]}
+    assert order(who).endswith(": a and b")
 
 
 def test_staple_gives_sensitivity_and_specificity() -> None:

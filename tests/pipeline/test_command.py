@@ -1,6 +1,8 @@
 """Tests of the command line's shell: exit codes and the workspace's code."""
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,37 @@ def test_another_checkouts_code_is_refused(
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert exit_code(lambda: None) == 2
     assert f"DVC runs the workspace {tmp_path}" in capsys.readouterr().err
+
+
+PRINTS = {
+    "much": "print('x' * 100, *range(100_000), sep='\\n')",
+    "little": "print('x')",
+    "rich": "from rich.console import Console; [Console().print('x') for _ in range(100_000)]",
+}
+
+
+@pytest.mark.parametrize("printed", PRINTS)
+def test_a_reader_that_goes_away_ends_the_command_quietly(printed: str) -> None:
+    """After `| head` neither a traceback nor the code of a failed verdict is left, whatever was printed how."""
+    body = f"def main():\n    sys.stdin.read()\n    {PRINTS[printed]}\n"  # it waits until nobody reads
+    code = f"import sys\nfrom pipeline.command import run\n{body}run(main, [])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdin
+        assert running.stdout
+        assert running.stderr
+        running.stdout.close()
+        running.stdin.close()
+        said = running.stderr.read()
+    assert (running.returncode, said) == (141, "")
+
+
+def test_another_broken_pipe_is_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    """A connection that a server closes is not taken for a reader that went away."""
+
+    def main() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    assert exit_code(main) == 70
+    assert "BrokenPipeError" in capsys.readouterr().err

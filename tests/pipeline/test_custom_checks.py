@@ -75,6 +75,15 @@ def test_the_catalogue_keeps_the_reason_and_asks_again_when_the_file_changes(tmp
         assert reasons == {"item-001": "own.py raised ZeroDivisionError: division by zero", "item-002": wanted}
 
 
+def test_a_function_that_raises_on_every_item_stops_the_catalogue(tmp_path: Path) -> None:
+    """A wrong signature is the file's mistake: it is named, every time, and no item is blamed for it."""
+    write_batch(tmp_path / "d", "first", tiny_items(groups=2), ["camera"])
+    settings = replace(SETTINGS, custom=CustomCheck("own.py", "def check(item):\n    return None\n"))
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"own\.py.*raised on each of 4 items, first TypeError: check\(\) takes 1"):
+            build_catalog(tmp_path / "d", settings, tmp_path / "store", 1)
+
+
 def test_the_check_that_ships_has_nothing_against_any_item() -> None:
     """The documented file runs as it stands."""
     assert read_custom(ROOT / "checks.py").reason({}, *PIXELS) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.dataset import inspect, print_tables
+from pipeline.dataset import inspect, print_items, print_tables, read_items_list
 from pipeline.errors import UserError
 from pipeline.images import Limits, decode_mask
 from pipeline.parts import read_index, read_items
@@ -52,3 +52,24 @@ def test_an_empty_dataset_is_the_users_mistake(tmp_path: Path, limits: Limits) -
     """A dataset without items has nothing to print; the error says how to add some."""
     with pytest.raises(UserError, match="segloop ingest"):
         inspect(tmp_path, Ledger(), limits)
+
+
+def test_items_are_listed_as_csv_for_what_is_no_terminal(
+    tiny_dataset: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line an item under the columns' names; what is not known is empty."""
+    root = tiny_dataset(groups=2, per_group=1)
+    print_items(read_items_list(root, read_ledger(root / "splits.csv")))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "item_id,group,split,annotator,revision"
+    assert lines[1:] == ["item-000,g0,train,,1", "item-001,g1,val,,1"]
+
+
+def test_items_are_listed_as_a_table_on_a_terminal(
+    tiny_dataset: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person sees columns under each other."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    root = tiny_dataset(groups=1, per_group=1)
+    print_items(read_items_list(root, read_ledger(root / "splits.csv")))
+    assert "\u2502 item-000" in capsys.readouterr().out

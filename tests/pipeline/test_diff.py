@@ -4,13 +4,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from release_case import CLASSES, LIMITS, add_batch, copy_of, light_project, relabelled, tag_by_hand
 from tiny import tiny_items
 from workspace import Workspace
 
-from pipeline import diff
+from pipeline import diff, migrate
 from pipeline.errors import UserError
 from pipeline.files import sha256_bytes
 from pipeline.images import decode_image
@@ -104,6 +105,48 @@ def test_a_renamed_class_is_a_sentence_and_a_flow(project: Workspace) -> None:
     [pallet] = [each for each in found["classes"] if each["name"] == "pallet"]  # type: ignore[attr-defined]
     assert pallet["kept"] == 0
     assert pallet["into"].startswith("load")
+
+
+def migrate_classes(project: Workspace, **change: object) -> None:
+    """Runs a migration in the repository."""
+    (project.root / "m.yaml").write_text(yaml.safe_dump({"from": 1, "note": "n", **change}))
+    migrate.main(project.root / "m.yaml")
+    (project.root / "m.yaml").unlink()
+
+
+MERGED = {"merge": {"obstacle": "pallet"}, "add": [{"name": "ladder", "colour": "#123456"}]}
+
+
+def test_a_migration_alone_relabels_nothing(project: Workspace) -> None:
+    """Items that only changed their ids are counted apart; the taxonomy's sentences say what became of classes."""
+    migrate_classes(project, **MERGED, rename={"human": "person"}, void=["floor"])
+    tag_by_hand(project, "data/v2")
+    found = compared()
+    counts: dict[str, int] = found["counts"]  # type: ignore[assignment]
+    assert (counts["relabelled"], counts["migrated"]) == (0, 16)
+    assert found["taxonomy"] == [
+        "class floor was turned to void",
+        "class obstacle was merged into pallet",
+        "class human is called person",
+        "class ladder was added",
+        "version 1 became 2",
+    ]
+    assert sum(map(sum, found["agreement"]["px"])) == 0  # type: ignore[index]
+    assert "Migrated, and not otherwise relabelled: 16" in Path("found/index.html").read_text()
+
+
+def test_what_was_relabelled_across_a_migration_stands_out(project: Workspace) -> None:
+    """Of all migrated items the one that was drawn anew is told, by the classes' new names; merged pixels are kept."""
+    migrate_classes(project, **MERGED)
+    [item] = relabelled(["item-001"], lambda mask: np.where(mask == 4, 2, np.where(mask == 3, 4, mask)), revision=3)
+    names = ["background", "floor", "pallet", "human", "ladder"]
+    write_batch(project.root / "data" / "dataset", "anew", [item], ["camera"], names)
+    tag_by_hand(project, "data/v2")
+    found = compared()
+    assert [(each["item_id"], each["flow"]) for each in found["relabelled"]] == [("item-001", "human to ladder")]  # type: ignore[attr-defined]
+    assert found["counts"]["migrated"] == 15  # type: ignore[index]
+    kept = {each["name"]: each["kept"] for each in found["classes"]}  # type: ignore[attr-defined]
+    assert kept == {"background": 1, "floor": 1, "pallet": 1, "human": 0, "ladder": None, "void": None}
 
 
 def test_pictures_stand_side_by_side_at_the_wanted_size(project: Workspace) -> None:

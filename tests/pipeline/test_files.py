@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import atomic_dir, atomic_path, digest_json, sha256_file, write_json
+from pipeline.errors import UserError
+from pipeline.files import atomic_dir, atomic_path, digest_json, refuse_foreign, sha256_file, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -62,3 +63,15 @@ def test_the_digest_of_a_file_is_its_sha256(tmp_path: Path) -> None:
     """The digest equals hashlib's over the whole content."""
     (tmp_path / "f").write_bytes(b"abc" * 1000)
     assert sha256_file(tmp_path / "f") == hashlib.sha256(b"abc" * 1000).hexdigest()
+
+
+def test_a_report_replaces_only_what_is_a_report(tmp_path: Path) -> None:
+    """A folder without the file that every such report has is not replaced; an empty one, none, and a report are."""
+    (tmp_path / "data").mkdir()
+    refuse_foreign(tmp_path / "none", "list.json")
+    refuse_foreign(tmp_path / "data", "list.json")
+    (tmp_path / "data" / "splits.csv").write_text("group")
+    with pytest.raises(UserError, match=r"data holds something else.*list\.json"):
+        refuse_foreign(tmp_path / "data", "list.json")
+    (tmp_path / "data" / "list.json").write_text("{}")
+    refuse_foreign(tmp_path / "data", "list.json")

@@ -1,18 +1,24 @@
 """Tests of `segloop inbox` on a folder: what is taken, waits or is turned away, and that nothing comes twice."""
 
+import io
 import os
 import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from inbox_case import digest_of, items, report, take, verdicts, write_batch, write_manifest, write_workspace
 from ingest_source import names, world
+from PIL import Image
 
 from pipeline.files import sha256_file
-from pipeline.parts import read_index
+from pipeline.inboxes.folder import FolderStore
+from pipeline.parts import read_index, read_items
 from pipeline.releasing.purged import RECORD, Purge, PurgedItem, append_purge
+from pipeline.taxonomy import load_taxonomy
+from pipeline.taxonomy_changes import Migration, migrated, taxonomy_text
 
 INBOX = Path("inbox")
 
@@ -107,6 +113,68 @@ def test_a_bad_batch_does_not_block_the_good_ones() -> None:
     assert take() == 1
     assert items() == names("g1", "g3")
     assert verdicts() == {"a": ["accepted"], "b": ["rejected"], "c": ["accepted"]}
+
+
+def test_a_batch_that_was_ingested_before_a_kill_is_accepted_whatever_changed_since() -> None:
+    """Its items are in: neither a migration nor a lost verdict makes a rejected batch of it."""
+    folder = write_batch(INBOX, "may", names("g1"))
+    kept = shutil.copytree(folder, Path("kept"))
+    assert take() == 0
+    shutil.rmtree(INBOX / "done")
+    Path("data/inbox.csv").unlink()
+    shutil.copytree(kept, folder)
+    taxonomy = Path("data/taxonomy.yaml")
+    taxonomy.write_text(taxonomy.read_text().replace("version: 1", "version: 3"))
+    assert take() == 0
+    assert verdicts() == {"may": ["accepted"]}
+    assert items() == names("g1")
+
+
+def test_a_folder_whose_name_is_no_text_waits_and_blocks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither table nor ledger could hold it; the other batches are taken."""
+    (INBOX / os.fsdecode(b"a\xff\xfe")).mkdir()
+    write_batch(INBOX, "b", names("g1"))
+    assert take() == 0
+    assert verdicts() == {"b": ["accepted"]}
+    assert "no printable text" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_listed_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that is gone when its turn comes waits for the next run, and those after it are taken."""
+    write_batch(INBOX, "b", names("g1"))
+    found = FolderStore.batches
+    monkeypatch.setattr(FolderStore, "batches", lambda store: ["a-gone", *found(store)])
+    assert take() == 0
+    assert verdicts() == {"b": ["accepted"]}
+
+
+def migrate_taxonomy() -> None:
+    """Merges floor into background: human's id becomes 1."""
+    file = Path("data/taxonomy.yaml")
+    change = Migration.model_validate({"from": 1, "note": "n", "merge": {"floor": "background"}})
+    file.write_text(taxonomy_text(migrated(change, load_taxonomy(file)), ""))
+
+
+@pytest.mark.parametrize("says", [{}, {"source": "version-1"}, {"source": "tens"}])
+def test_a_batch_of_an_earlier_taxonomy_is_taken_by_what_its_ids_meant(says: dict[str, str]) -> None:
+    """A batch that was under way when the classes changed comes in with today's; its source's remap still counts."""
+    migrate_taxonomy()
+    folder = write_batch(INBOX, "may", ["g1_0"])
+    values = [0, 10, 20, 30] if says.get("source") == "tens" else [0, 1, 2, 255]
+    Image.fromarray(np.array([values], dtype=np.uint8)).save(folder / "masks" / "g1_0.png")
+    write_manifest(folder, taxonomy_version=1, **says)
+    assert take() == 0
+    [(row, _, mask)] = read_items(Path("data/dataset"), read_index(Path("data/dataset")))
+    assert np.asarray(Image.open(io.BytesIO(mask))).tolist() == [[0, 0, 1, 255]]
+    assert row["source"] == ("tens" if says.get("source") == "tens" else "folders")
+
+
+def test_a_batch_that_contradicts_itself_about_its_version_is_rejected() -> None:
+    """A source that is one version and a taxonomy_version that is another cannot both be right."""
+    migrate_taxonomy()
+    digest = digest_of(write_batch(INBOX, "may", ["g1_0"], taxonomy_version=2, source="version-1"))
+    assert take() == 1
+    assert "its taxonomy_version 2" in report(INBOX / "rejected" / f"may-{digest}")["note"]
 
 
 REASONS = {

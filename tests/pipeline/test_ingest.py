@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from ingest_source import GROUPED, Ingest, ingest_in, names, world, write_source
+import yaml
+from ingest_source import GROUPED, TAXONOMY, Ingest, ingest_in, names, world, write_source
 from PIL import Image
 
 from pipeline.parts import Item, read_index, read_items, write_batch
 from pipeline.splits import read_ledger
+from pipeline.taxonomy import load_taxonomy
+from pipeline.taxonomy_changes import Migration, migrated, taxonomy_text
 
 
 @pytest.fixture
@@ -89,6 +92,63 @@ def test_nothing_usable_is_the_users_mistake(ingest: Ingest, tmp_path: Path) -> 
     assert Path("data/rejected/first.csv").exists()
     assert not Path("data/dataset").exists()
     assert not Path("data/splits.csv").exists()
+
+
+def migrate_taxonomy() -> None:
+    """Merges floor into background and adds a ladder: human's id becomes 1, and 2 is the ladder's."""
+    ladder = {"name": "ladder", "colour": "#123456"}
+    change = {"from": 1, "note": "n", "merge": {"floor": "background"}, "add": [ladder]}
+    after = migrated(Migration.model_validate(change), load_taxonomy(Path("data/taxonomy.yaml")))
+    Path("data/taxonomy.yaml").write_text(taxonomy_text(after, ""))
+
+
+def stored_values() -> set[int]:
+    """The values in the dataset's masks."""
+    found = read_items(Path("data/dataset"), read_index(Path("data/dataset")))
+    return {int(value) for _, _, mask in found for value in np.unique(np.asarray(Image.open(io.BytesIO(mask))))}
+
+
+@pytest.mark.parametrize("source", [(), ("--source", "plain")])
+def test_after_a_migration_ids_need_their_version(
+    ingest: Ingest, tmp_path: Path, source: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plain ids are refused where nothing says by which version they were drawn, and nothing is written."""
+    taxonomy = Path("data/taxonomy.yaml")
+    taxonomy.write_text(yaml.safe_dump(TAXONOMY | {"remaps": {"plain": {}}}))
+    migrate_taxonomy()
+    write_source(tmp_path / "src", ["a"])
+    before = world(tmp_path)
+    assert ingest(tmp_path / "src", "first", *source) == 2
+    assert "`--source version-1`, or `--source version-2` for today's" in capsys.readouterr().err
+    assert world(tmp_path) == before
+
+
+@pytest.mark.parametrize(("version", "values"), [("version-1", {0, 1}), ("version-2", {0, 1, 2})])
+def test_a_version_says_what_ids_mean(ingest: Ingest, tmp_path: Path, version: str, values: set[int]) -> None:
+    """Old ids become today's classes, today's stay as they are, and the source is no version."""
+    migrate_taxonomy()
+    write_source(tmp_path / "src", names("a", "b"))
+    assert ingest(tmp_path / "src", "first", "--source", version) == 0
+    assert stored_values() == values
+    assert set(read_index(Path("data/dataset"))["source"]) == {"folders"}
+
+
+def test_a_version_reads_colours_of_before(ingest: Ingest, tmp_path: Path) -> None:
+    """Masks in the colours of a class that was merged become the class that it was merged into."""
+    migrate_taxonomy()
+    source = write_source(tmp_path / "src", ["a"])
+    Image.fromarray(np.array([[[10, 200, 30], [200, 0, 99]]], dtype=np.uint8)).save(source / "masks/a.png")
+    assert ingest(source, "first", "--source", "version-1") == 0
+    assert stored_values() == {0, 1}
+
+
+def test_a_source_with_values_of_its_own_needs_no_version(ingest: Ingest, tmp_path: Path) -> None:
+    """What a remap says of values holds for every version, as it names classes."""
+    migrate_taxonomy()
+    source = write_source(tmp_path / "src", ["a"])
+    Image.fromarray(np.array([[0, 10, 20, 30]], dtype=np.uint8)).save(source / "masks/a.png")
+    assert ingest(source, "first", "--source", "tens") == 0
+    assert stored_values() == {0, 1, 255}
 
 
 def test_a_remap_is_chosen_by_the_source(ingest: Ingest, tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_no_more_pictures_than_wanted(check: Check) -> None:
 
 def test_the_folder_is_replaced_as_a_whole(check: Check) -> None:
     """Pictures of an earlier list are gone."""
-    check.out.mkdir()
+    check.run()
     (check.out / "old_overlay.png").touch()
     check.run()
     assert not (check.out / "old_overlay.png").exists()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ingest_source import world
 from pipeline import labels_read
 from pipeline.images import decode_mask
 from pipeline.label_qa.decisions import read_decisions, settled
-from pipeline.parts import read_index
+from pipeline.parts import Item, read_index
 
 # By Label Studio 1.23.2, of the three tasks of this workspace: the first taken over as it is, the second with the upper
 # left quarter drawn over as `human`, the third skipped.
@@ -100,6 +101,53 @@ def test_a_new_revision_keeps_what_is_known(case: Case) -> None:
     assert row["sha256"] == case.items["item-001"].sha256
 
 
+def test_a_new_revision_has_no_time_of_the_former_annotator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long somebody drew an earlier mask says nothing of the one who changed it."""
+
+    def timed(items: list[Item]) -> list[Item]:
+        return [replace(each, slices=each.slices | {"annotation_s": "40"}) for each in items]
+
+    monkeypatch.setattr("annotation_case.SLICES", ["camera", "annotation_s"])
+    (tmp_path / "timed").mkdir()
+    case = make_case(tmp_path / "timed", monkeypatch, change=timed)
+    case.export("cvat")
+    case.read(cvat_answer({1: CORNER}), "cvat", "--by", "ada")
+    rows = read_index(DATASET).set_index("item_id")
+    assert rows["annotation_s"].isna().to_dict() == {item: item == "item-001" for item in case.items}
+    assert rows.loc["item-001", "camera"] == "c1"
+
+
+def test_a_rehearsal_tells_what_changed_in_each_mask(
+    case: Case, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row a mask: its changed pixels, how many became void, and from which class to which."""
+    monkeypatch.setenv("COLUMNS", "200")
+    case.export("cvat")
+    file = cvat_answer({1: CORNER})
+    before, after = decode_mask(case.items["item-001"].mask, LIMITS), corner(case, "item-001")
+    capsys.readouterr()
+    case.read(file, "cvat", "--dry-run")
+    told = next(line for line in capsys.readouterr().out.splitlines() if "item-001" in line)
+    cells = [cell.strip() for cell in told.strip("\u2502 ").split("\u2502")]
+    assert cells[:3] == ["item-001", str((before != after).sum()), "0"]
+    assert f"void to human {(before[:10, :12] == 255).sum()} px" in cells[3]
+
+
+def test_an_answer_read_into_another_batch_again_is_not_outdated(
+    case: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own revision does not stand against it: that it was read already is said, and nothing is made."""
+    case.export("cvat")
+    file = cvat_answer({1: CORNER})
+    case.read(file, "cvat")
+    capsys.readouterr()
+    assert case.read(file, "cvat", "--batch", "third") == 0
+    said = capsys.readouterr().out
+    assert "1 were read already and stand in the dataset, first 'item-001' as revision 2" in said
+    assert "outdated" not in said
+    assert not (DATASET / "third").exists()
+
+
 def test_reading_twice_changes_nothing(case: Case) -> None:
     """The same answer into the same batch finds all done."""
     case.export("cvat")
@@ -146,7 +194,8 @@ def test_an_outdated_answer_is_refused_and_the_rest_goes_on(case: Case) -> None:
     first = cvat_answer({1: CORNER}).rename("first.xml")
     given = ("--format", "cvat", "--export", "review", "--batch", "before")
     assert case.call(labels_read.main, first, *given) == 0
-    assert case.read(cvat_answer({0: CORNER, 1: CORNER}), "cvat") == 0
+    other = CORNER.replace("human", "floor")
+    assert case.read(cvat_answer({0: CORNER, 1: other}), "cvat") == 0
     assert [case.revisions()[item] for item in ("item-001", "item-004")] == [2, 2]
     reason = 'item-001,"it is outdated: revision 1 was exported, the dataset has 2'
     assert reason in Path("data/rejected/again.csv").read_text()

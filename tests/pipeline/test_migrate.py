@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from pipeline import migrate
 from pipeline.command import run
 from pipeline.errors import UserError
 from pipeline.images import Limits, decode_mask, encode_mask
+from pipeline.label_qa.decisions import Choice, Decision, append_decisions, read_decisions, settled
 from pipeline.parts import check_classes, read_index, read_items, write_batch
-from pipeline.taxonomy import Taxonomy, load_taxonomy
+from pipeline.taxonomy import Remap, Taxonomy, load_taxonomy
 
 LIMITS = Limits(max_bytes=2**24, max_pixels=2**22)
 DATASET, TAXONOMY = Path("data/dataset"), Path("data/taxonomy.yaml")
@@ -33,6 +35,7 @@ BEFORE = {
     "remaps": {"src": {"values": {10: "cart", 20: "box", 30: "ignore"}}},
 }
 PARAMS = {
+    "labels": {"decisions": "data/label_decisions.csv"},
     "dataset": {"path": str(DATASET), "splits": "data/splits.csv"},
     "limits": {"max_bytes": 2**24, "max_pixels": 2**22},
     "catalog": {"workers": 1, "island_px": 4, "edge_low": 50, "edge_high": 150, "custom": None},
@@ -122,6 +125,39 @@ def test_remaps_lead_to_the_new_classes_and_comments_stay(workspace: Path) -> No
     assert taxonomy.remaps["src"].values == {10: "crate", 20: "crate", 30: "ignore"}
     assert [taxonomy.names[each] for each in taxonomy.critical_ids] == ["human", "ladder"]
     assert TAXONOMY.read_text().startswith("# The classes.\n# Mind the ids.\nversion: 2\n")
+
+
+def test_every_version_keeps_saying_what_its_ids_mean(workspace: Path) -> None:
+    """After two migrations a remap for each version leads from its ids, colours and names to today's classes."""
+    assert go(MERGE) == 0
+    assert go({"from": 2, "note": "n", "rename": {"floor": "ground"}, "void": ["background"]}) == 0
+    remaps = load_taxonomy(workspace / TAXONOMY).remaps
+    assert remaps["version-1"].values == {0: "ignore", 1: "ground", 2: "box", 3: "human", 4: "box", 255: "ignore"}
+    assert remaps["version-1"].colours["#222222"] == remaps["version-1"].names["cart"] == "box"
+    assert remaps["version-2"].values == {0: "ignore", 1: "ground", 2: "human", 3: "box", 255: "ignore"}
+    assert remaps["version-3"] == Remap()
+
+
+def test_a_source_that_is_called_like_a_version_is_not_overwritten(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A remap of one's own stands in the way, and the message says so."""
+    TAXONOMY.write_text(yaml.safe_dump(BEFORE | {"remaps": {"version-1": {"values": {7: "cart"}}}}))
+    assert go(MERGE) == 2
+    assert "a remap 'version-1'" in capsys.readouterr().err
+    assert load_taxonomy(workspace / TAXONOMY).version == 1
+
+
+def test_a_class_that_comes_in_is_said_to_fail_validation_first(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rehearsal names the checks that fail until masks hold the class, and how to go on meanwhile."""
+    assert go(ADD, "--dry-run") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "No mask holds ladder yet" in told
+    assert "class_missing_from_split and critical_class_too_few" in told
+    assert "`validate.acknowledge`" in told
+    assert load_taxonomy(workspace / TAXONOMY).version == 1
 
 
 def test_two_migrations_in_a_row(workspace: Path) -> None:
@@ -255,3 +291,12 @@ def test_facts_of_a_revised_item_are_kept(workspace: Path) -> None:
     changed = {"revision", "batch", "part", "row"}
     same = [name for name in old.index if name not in changed]
     assert old[same].astype(str).to_dict() == new[same].astype(str).to_dict()
+
+
+def test_what_was_kept_before_is_not_asked_about_again(workspace: Path) -> None:
+    """A decision about a mask holds for the same mask in other ids."""
+    file = workspace / "data" / "label_decisions.csv"
+    item = "item-003"
+    append_decisions(file, [Decision(item, 1, Choice.KEEP, "", "ada", datetime(2026, 5, 1, tzinfo=UTC), "right")])
+    assert go(MERGE) == 0
+    assert settled(read_decisions(file), item, 2)

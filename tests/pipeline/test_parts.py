@@ -9,7 +9,17 @@ from tiny import tiny_items
 
 import pipeline.parts
 from pipeline.errors import UserError
-from pipeline.parts import Item, check_classes, parts, read_index, read_items, slice_columns, write_batch
+from pipeline.parts import (
+    Item,
+    carried_columns,
+    check_classes,
+    near_names,
+    parts,
+    read_index,
+    read_items,
+    slice_columns,
+    write_batch,
+)
 from pipeline.read_facts import FACTS_SCHEMA
 
 
@@ -23,6 +33,29 @@ def test_items_come_back_as_they_were_written(tmp_path: Path) -> None:
     }
     assert read == {item.item_id: (item.group, item.slices["camera"], item.image, item.mask) for item in items}
     assert slice_columns(index) == ["camera"]
+
+
+def test_the_time_for_a_mask_is_no_slice(tmp_path: Path) -> None:
+    """It is in the index and kept when a row is rewritten, but nothing is told apart by it."""
+    items = [replace(each, slices={"camera": "c1", "annotation_s": "40"}) for each in tiny_items(groups=1)]
+    write_batch(tmp_path, "one", items, ["camera", "annotation_s"])
+    index = read_index(tmp_path)
+    assert slice_columns(index) == ["camera"]
+    assert carried_columns(index) == ["annotation_s", "camera"]
+    assert set(index["annotation_s"]) == {"40"}
+
+
+def test_a_dataset_that_was_not_fetched_is_no_empty_one(tmp_path: Path) -> None:
+    """Where DVC's pointer stands and the folder does not, the error says how to fetch it."""
+    (tmp_path / "dataset.dvc").touch()
+    with pytest.raises(UserError, match=r"dvc pull .*dataset\.dvc"):
+        read_index(tmp_path / "dataset")
+
+
+def test_a_misspelt_name_is_told_what_is_near() -> None:
+    """The nearest names are suggested; where none is near, nothing is said."""
+    assert near_names(["item-0O1"], ["item-001", "other"]) == " Did you mean 'item-001'?"
+    assert not near_names(["zebra"], ["item-001"])
 
 
 def test_a_large_batch_becomes_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,28 @@ def test_a_rehearsal_says_it_and_changes_nothing(project: Workspace, capsys: pyt
     assert world(project) == before
 
 
+def test_a_release_that_was_not_fetched_must_be_fetched_first(project: Workspace) -> None:
+    """What somebody else released holds the item too; a purge that does not know of it would claim too much."""
+    bare = project.root.parent / "origin.git"
+    project.ok("git", "init", "-q", "--bare", str(bare))
+    project.ok("git", "remote", "add", "origin", str(bare))
+    project.ok("git", "push", "-q", "origin", "HEAD", "data/v1", "data/v1:refs/tags/data/v7")
+    before = world(project)
+    with pytest.raises(UserError, match=r"data/v7.*git fetch --tags"):
+        purge.main([GONE], note=NOTE, yes=True)
+    assert world(project) == before
+
+
+def test_reports_that_may_show_it_go_too(project: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pages with pictures of items, and what is under way of them, are deleted and told."""
+    shown = project.root / "data" / "labels" / f"{GONE}_image.png"
+    shown.parent.mkdir(parents=True)
+    shown.write_bytes(b"picture")
+    purge.main([GONE], note=NOTE, yes=True)
+    assert not shown.parent.exists()
+    assert "deleted data/labels" in capsys.readouterr().out
+
+
 def test_nobody_to_ask_is_no_consent(project: Workspace) -> None:
     """Without a terminal and without --yes nothing is purged."""
     before = world(project)

@@ -11,8 +11,13 @@ from tiny import tiny_items
 from workspace import Workspace
 
 from pipeline import release, releases
+from pipeline.dataset import DatasetParams
 from pipeline.errors import OutageError, UserError, VerdictError
+from pipeline.params import read_section
 from pipeline.parts import write_batch
+from pipeline.releasing.making import PARAMS, Making, ReleaseParams, start
+from pipeline.releasing.reader import open_release
+from pipeline.releasing.steps import publish
 
 # A deprecation between DVC and a library of its own.
 pytestmark = [
@@ -225,6 +230,55 @@ def test_a_tag_that_did_not_reach_the_remote_is_pushed_later(released: Workspace
     assert "refs/tags/data/v1" in released.ok("git", "ls-remote", str(bare))
 
 
+def begun(workspace: Workspace, *, no_push: bool = False) -> Making:
+    """The last release of a workspace as the last step finds it."""
+    making = Making(
+        workspace.root,
+        read_section(ReleaseParams, "release", PARAMS),
+        read_section(DatasetParams, "dataset", PARAMS),
+        "again",
+        no_push,
+    )
+    start(making)
+    making.tag, making.unchanged = making.last, True
+    return making
+
+
+def test_releases_older_than_the_git_remote_reach_it(released: Workspace) -> None:
+    """Every tag that the remote lacks is pushed, not the newest alone."""
+    released.ok("git", "tag", "-a", "-m", "the second", "data/v2")
+    bare = git_remote(released)
+    publish(begun(released))
+    refs = released.ok("git", "ls-remote", str(bare))
+    assert all(f"refs/tags/{tag}" in refs for tag in ("data/v1", "data/v2"))
+
+
+def test_without_a_push_the_git_remote_stays_as_it_is(released: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it is not wanted nothing is pushed to git, and that is said."""
+    bare = git_remote(released)
+    publish(begun(released, no_push=True))
+    assert released.ok("git", "ls-remote", str(bare)) == ""
+    assert "not pushed to the git remote 'origin', as --no-push asks: data/v1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("no_push", "said"), [(False, "would push to"), (True, "would leave alone")])
+def test_a_dry_run_names_where_it_would_push(released: Workspace, no_push: bool, said: str) -> None:
+    """Remote, address, branch and tags are told beforehand, also where nothing is new."""
+    bare = git_remote(released)
+    line = list(release.planned(begun(released, no_push=no_push)))[-1]
+    assert line.startswith(said)
+    assert f"'origin' ({bare}): branch {released.ok('git', 'branch', '--show-current').strip()}, data/v1" in line
+
+
+def test_the_lock_that_the_validation_wrote_is_in_the_commit(released: Workspace) -> None:
+    """A release with new items leaves nothing of DVC's uncommitted."""
+    add_batch(released, "second", more_items(3, seed=7))
+    released.ok("git", "add", "data/splits.csv")
+    release.main("more")
+    assert released.ok("git", "status", "--porcelain") == ""
+    assert "dvc.lock" in released.ok("git", "show", "--format=", "--name-only", "HEAD").split()
+
+
 def test_a_release_of_somebody_else_must_be_fetched_first(released: Workspace) -> None:
     """A tag on the remote that is unknown here stops the release before it takes the same number."""
     bare = git_remote(released)
@@ -312,6 +366,19 @@ def test_a_rewritten_split_ledger_is_refused(released: Workspace) -> None:
     ledger.write_text(ledger.read_text().replace(",train,", ",test,", 1))
     with pytest.raises(UserError, match=r"append-only.*data/v1"):
         release.main("edited")
+
+
+def test_a_dataset_that_was_not_fetched_is_no_release(released: Workspace) -> None:
+    """In a fresh clone the way to the data is told, before DVC misses it."""
+    released.ok("rm", "-r", "data/dataset")
+    with pytest.raises(UserError, match="dvc pull"):
+        release.main("nothing here")
+
+
+def test_a_misspelt_item_of_a_release_is_told_what_is_near(released: Workspace) -> None:
+    """The error suggests the name that comes nearest."""
+    with pytest.raises(UserError, match="Did you mean 'item-001'"):
+        open_release(released.root, "data/v1").item("itme-001")
 
 
 def test_the_list_shows_every_release(released: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

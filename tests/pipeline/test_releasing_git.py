@@ -113,6 +113,52 @@ def test_a_tag_of_another_branch_travels_alone(git: Git) -> None:
     assert "refs/heads" not in refs
 
 
+def test_tags_travel_together_with_the_branch(git: Git) -> None:
+    """Several tags and the branch that has them arrive by one push."""
+    run(git.root, "init", "-q", "--bare", "../bare.git")
+    run(git.root, "remote", "add", "origin", "../bare.git")
+    git.tag("data/v1", "x")
+    git.tag("data/v2", "y")
+    git.push("origin", "data/v1", "data/v2")
+    refs = run(git.root, "ls-remote", "origin")
+    assert all(name in refs for name in ("refs/tags/data/v1", "refs/tags/data/v2", "refs/heads/main"))
+
+
+def test_a_server_that_forbids_the_push_is_told_from_a_race(git: Git) -> None:
+    """Whoever may not write there learns what stands here and who can push it, and is not told to pull."""
+    run(git.root, "init", "-q", "--bare", "../bare.git")
+    hook = git.root.parent / "bare.git" / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    run(git.root, "remote", "add", "origin", "../bare.git")
+    git.tag("data/v1", "x")
+    with pytest.raises(UserError, match=r"stay in this repository.*git push origin HEAD:refs/heads/main") as raised:
+        git.push("origin", "data/v1")
+    assert "git pull" not in str(raised.value)
+
+
+def test_a_remote_without_leave_to_write_is_no_outage(git: Git) -> None:
+    """A refusal before anything is sent, as of a server that asks for another key, is told the same way."""
+    program = git.root.parent / "ssh"
+    program.write_text("#!/bin/sh\necho 'ERROR: Permission to team/data.git denied to ada.' >&2\nexit 1\n")
+    program.chmod(0o755)
+    run(git.root, "config", "core.sshCommand", str(program))
+    run(git.root, "remote", "add", "origin", "git@localhost:team/data.git")
+    git.tag("data/v1", "x")
+    with pytest.raises(UserError, match="does not let you push data/v1"):
+        git.push("origin", "data/v1")
+
+
+def test_an_edited_or_unknown_file_is_not_as_committed(git: Git) -> None:
+    """What git keeps is told from what it does not, and from what was edited since."""
+    assert git.as_committed(Path("file"))
+    (git.root / "file").write_text("two")
+    (git.root / "new").write_text("")
+    assert not git.as_committed(Path("file"))
+    assert not git.as_committed(Path("new"))
+
+
 def test_a_remote_that_is_away_is_an_outage(git: Git) -> None:
     """Neither its tags nor a push are to be had, and a later call may succeed."""
     run(git.root, "remote", "add", "origin", "../nowhere.git")
