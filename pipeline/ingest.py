@@ -31,6 +31,7 @@ from pipeline.parts import (
     Item,
     check_classes,
     checked_batch_name,
+    refuse_absent,
     write_batch,
 )
 from pipeline.releasing.purged import RECORD, read_record
@@ -153,6 +154,7 @@ def open_intake(planned: dict[str, Planned], target: Target, rules: Rules) -> In
         UserError: The dataset, the ledger or the record of purges is damaged, the masks hold other classes, or a
             split cannot be taken over.
     """
+    refuse_absent(target.dataset)
     check_classes(target.dataset, rules.class_names)
     ledger = read_ledger(target.splits)
     if rules.accept_split:

@@ -19,7 +19,7 @@ from pipeline.agreement.files import as_json, pair_table
 from pipeline.agreement.images import How, compare_all
 from pipeline.agreement.page import page
 from pipeline.agreement.pictures import Panel, panels
-from pipeline.agreement.report import Report, report
+from pipeline.agreement.report import Report, order, report
 from pipeline.agreement.totals import Totals
 from pipeline.command import progress, run
 from pipeline.dataset import DatasetParams
@@ -162,6 +162,8 @@ def tell(account: Report) -> None:
         time = "not known" if each.seconds is None else f"{each.seconds:,.0f} s"
         table.add_row(escape(each.name), str(each.items), error, _score(each.miou), time)
     console.print(table)
+    if said := order(account.annotators):
+        console.print(escape(said))
     console.print(
         f"{account.pairs} pairs of {account.images} images: mean IoU {_figure(account.miou)}, "
         f"Krippendorff's alpha {_figure(account.alpha)}"

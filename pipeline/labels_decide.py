@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.ingest_guard import locked, refuse_stage_outs, sweep
 from pipeline.label_qa.decisions import Choice, Decision, DecisionParams, append_decisions
 from pipeline.params import read_section
-from pipeline.parts import Item, check_classes, parts, read_index, slice_columns, write_batch
+from pipeline.parts import Item, carried_columns, check_classes, parts, read_index, write_batch
 from pipeline.taxonomy import load_taxonomy
 
 SHOWN = 10
@@ -81,7 +81,7 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
         # The decision comes first: where this is cut off, the same command goes on with the removal.
         if batch and not dry_run:
             sweep(place.dataset, place.splits)
-            write_batch(place.dataset, batch, tombstones(present), slice_columns(index), names)
+            write_batch(place.dataset, batch, tombstones(present), carried_columns(index), names)
     tell(rows, len(chosen) - len(present), batch)
     if dry_run:
         print("This was a rehearsal; nothing was written.")
@@ -97,7 +97,7 @@ def tombstones(rows: pd.DataFrame) -> Iterator[Item]:
     Args:
         rows: Rows of `read_index`.
     """
-    columns = slice_columns(rows)
+    columns = carried_columns(rows)
     for row in rows.to_dict("records"):
         stated: dict[str, Any] = {str(key): None if pd.isna(value) else value for key, value in row.items()}
         place, captured = stated["sequence_index"], stated["captured_at"]

@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.files import sha256_bytes, write_atomic
 from pipeline.images import ImageError, Limits, colour_mask, decode_image, decode_mask, encode_image, overlay
 from pipeline.params import Section, read_section
-from pipeline.parts import read_index, read_items
+from pipeline.parts import near_names, read_index, read_items
 from pipeline.taxonomy import load_taxonomy
 
 LONGEST_NAME = 100  # of a picture's file, in characters; what is longer is told apart by a digest
@@ -138,7 +138,8 @@ def _rows(root: Path, index: pd.DataFrame, items: list[str]) -> pd.DataFrame:
     missing = sorted(set(items) - set(index["item_id"]))
     if missing:
         raise UserError(
-            f"{root} has no item {', '.join(map(repr, missing))}. It has {len(index)}: see `segloop dataset`."
+            f"{root} has no item {', '.join(map(repr, missing))}. It has {len(index)}: see `segloop dataset --items`."
+            + near_names(missing, index["item_id"])
         )
     return index[index["item_id"].isin(items)]
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.command import progress
 from pipeline.errors import UserError
-from pipeline.parts import parts
+from pipeline.parts import near_names, parts
 from pipeline.releasing.git import Git
 from pipeline.releasing.history import dataset_lists
 from pipeline.releasing.pointer import Pointer
@@ -126,7 +126,7 @@ def look(root: Path, dataset: Path, names: set[str]) -> Plan:
         plan.images |= {sha256 for item, sha256 in rows if item in names}
     for md5, (rows, files) in tables.items():
         _judge(plan, md5, [row for row in rows if plan.dooms(*row)], files)
-    _refuse_unknown(plan, names)
+    _refuse_unknown(plan, names, {item for rows, _ in tables.values() for item, _ in rows})
     for place in plan.places:
         with away("Looking", place):
             here = [md5 for md5 in plan.record.parts if place.has(md5)]
@@ -224,12 +224,12 @@ def _parts_of(plan: Plan, folder_md5: str) -> list[str]:
     return list(plan.lists.get(folder_md5, {}).values())
 
 
-def _refuse_unknown(plan: Plan, names: set[str]) -> None:
+def _refuse_unknown(plan: Plan, names: set[str], known: set[str]) -> None:
     unknown = sorted(name for name in names - set(plan.items) if item_digest(name) not in plan.record.items)
     if unknown:
         raise UserError(
             f"No part of the workspace or of any commit here has item {', '.join(map(repr, unknown))}. Names are "
-            "exact; `git fetch --all --tags` brings commits of other clones."
+            f"exact; `git fetch --all --tags` brings commits of other clones.{near_names(unknown, known)}"
         )
 
 

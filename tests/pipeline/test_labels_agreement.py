@@ -292,3 +292,12 @@ def test_the_demos_annotators_come_in_the_order_of_their_skill(folder: Path) -> 
     errors = {name: each["own_error"]["value"] for name, each in annotators.items()}
     assert errors["ada"] < errors["ben"] < errors["cem"]
     assert sorted(errors, key=lambda name: -annotators[name]["miou"]) == ["ada", "ben", "cem"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_order_that_is_not_settled_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """A single image tells the errors of three annotators, but no interval: terminal and page say so."""
+    agree(*(item(0, name, canvas((2, x, 10))) for name, x in (("ada", 10), ("ben", 11), ("cem", 14))))
+    said = "their own errors overlap or are not known: ada and ben, ada and cem, ben and cem"
+    assert said in capsys.readouterr().out
+    assert said in Path("data/agreement/index.html").read_text()

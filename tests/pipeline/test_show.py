@@ -89,3 +89,16 @@ def test_items_of_a_release_are_shown_as_they_were(tmp_path: Path, monkeypatch: 
     then, now = (np.asarray(Image.open(f"found/{name}/item-001_mask.png")) for name in ("then", "now"))
     assert len(np.unique(then.reshape(-1, 3), axis=0)) > 1
     assert len(np.unique(now.reshape(-1, 3), axis=0)) == 1
+
+
+def test_a_misspelt_item_is_told_what_is_near(
+    tiny_dataset: Callable[..., Path],
+    taxonomy_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The error suggests the names that come nearest."""
+    given = ["--dataset", str(tiny_dataset(groups=2)), "--taxonomy", str(taxonomy_file), "--params"]
+    with pytest.raises(SystemExit, match="2"):
+        run(main, ["itme-001", "--out", str(tmp_path / "out"), *given, str(params(tmp_path))])
+    assert "Did you mean 'item-001'" in capsys.readouterr().err
