@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from benchmarks.scale import BATCHES, CLASS_NAMES, SHARES, group_of, make, tiny_items
 
 from benchmarks.comparison import report
+from benchmarks.scale import BATCHES, CLASS_NAMES, SHARES, group_of, make, tiny_items
 from pipeline.parts import write_batch
 from pipeline.splits import LedgerRow, append_ledger, place, read_ledger
 
