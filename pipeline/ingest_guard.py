@@ -37,7 +37,8 @@ def refuse_stage_outs(places: list[Path], workspace: Path) -> None:
             if place.resolve().is_relative_to(out):
                 raise UserError(
                     f"{place} is made by stage {stage}, which would delete what is added to it; "
-                    "run `segloop use DIR` first or name another --dataset and --splits.",
+                    "set dataset.path: data/dataset and dataset.splits: data/splits.csv in params.yaml, or run "
+                    "`segloop use` with a folder whose params say so, or name another --dataset and --splits.",
                 )
 
 
