@@ -58,12 +58,16 @@ lock: | $(UV) ## Resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --extra dev --python-version 3.11 --no-emit-index-url --no-header \
 	  --no-annotate --upgrade --quiet --output-file requirements.lock
 
-bench: $(READY) ## Measure against peers, side by side; writes benchmarks/results (takes half an hour; CAMVID=folder)
+bench: $(READY) ## Measure against peers, side by side; writes benchmarks/results (takes an hour; CAMVID=folder)
 	python -m benchmarks.confusion_matrix
 	python -m benchmarks.training_step
 	python -m benchmarks.tiled_inference
 	python -m benchmarks.append
 	python -m benchmarks.baselines
+	python -m benchmarks.agreement
+	python -m benchmarks.scale
+	python -m benchmarks.release_append
+	$(if $(wildcard data/holdout.json),python -m benchmarks.label_check .)
 	$(if $(wildcard data/evaluation/confusions.parquet),python -m benchmarks.gate_error_rates demo=data/evaluation/confusions.parquet)
 	$(if $(CAMVID),python -m benchmarks.catalog --camvid $(CAMVID))
 

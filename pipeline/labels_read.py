@@ -2,6 +2,7 @@
 
 import tempfile
 from collections import deque
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from pipeline.annotation_tasks.tasks import RECORD, Format, read_export
 from pipeline.command import run
 from pipeline.dataset import DatasetParams
 from pipeline.errors import UserError
-from pipeline.formats.convert import Conversion
+from pipeline.formats.convert import Conversion, Converted
 from pipeline.formats.labels import Labels
 from pipeline.formats.plan import plan
 from pipeline.formats.pool import convert_all
@@ -75,13 +76,7 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
         items = source_items(answers, target.dataset, index, by, Path(scratch))
         intake = open_intake(plan(items, None, None), target, rules)
         converted = convert_all([each.item for each in intake.plan.values()], how, workers)
-        if answers.changed:
-            outcome = add(intake, converted, target, dry_run=dry_run)
-        else:
-            deque(intake.items(converted), maxlen=0)
-            outcome = "No mask was changed, so there is no new batch."
-            if not dry_run:
-                write_rejects(intake, target.rejected)
+        outcome = _take(intake, converted, answers, target, dry_run=dry_run)
         keeps = list(answers.keeps(asked, by or format_.value, batch, read_decisions(decisions)))
         kept = 0 if dry_run else append_decisions(decisions, keeps)
         changed = list(changes(answers, target.dataset, index, classes, limits)) if dry_run else []
@@ -93,6 +88,16 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
     tell(answers, kept, decisions, dry_run=dry_run)
     if _is_new(intake, paths.path, target, dry_run=dry_run):
         print(f"next: dvc add {target.dataset}, then dvc repro")
+
+
+def _take(intake: Intake, converted: Iterator[Converted], answers: Answers, target: Target, *, dry_run: bool) -> str:
+    """Writes the batch of changed masks; what happened, as a sentence."""
+    if answers.changed:
+        return add(intake, converted, target, dry_run=dry_run)
+    deque(intake.items(converted), maxlen=0)
+    if not dry_run:
+        write_rejects(intake, target.rejected)
+    return "No mask was changed, so there is no new batch."
 
 
 def tell_changes(changed: list[tuple[str, str, str, str]]) -> None:

@@ -267,15 +267,6 @@ def carried_columns(index: "pd.DataFrame") -> list[str]:
     return sorted(set(index.columns) - {*INDEX_COLUMNS, *PLACE_COLUMNS})
 
 
-def near_names(missing: Iterable[str], names: Iterable[str]) -> str:
-    """A sentence that names what a misspelt name may mean, with a blank before it; empty where nothing is near."""
-    from difflib import get_close_matches
-
-    known = sorted(set(names))
-    near = dict.fromkeys(name for each in missing for name in get_close_matches(each, known))
-    return f" Did you mean {', '.join(map(repr, near))}?" if near else ""
-
-
 def read_items(root: Path, index: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], bytes, bytes]]:
     """Reads images and masks of the index's rows, whole row groups at a time, in the order of the parts.
 

@@ -14,11 +14,11 @@ from pydantic import Field
 
 from pipeline.command import run
 from pipeline.dataset import DatasetParams
-from pipeline.errors import UserError
+from pipeline.errors import UserError, near_names
 from pipeline.files import sha256_bytes, write_atomic
 from pipeline.images import ImageError, Limits, colour_mask, decode_image, decode_mask, encode_image, overlay
 from pipeline.params import Section, read_section
-from pipeline.parts import near_names, read_index, read_items
+from pipeline.parts import read_index, read_items
 from pipeline.taxonomy import load_taxonomy
 
 LONGEST_NAME = 100  # of a picture's file, in characters; what is longer is told apart by a digest

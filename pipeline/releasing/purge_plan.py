@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.command import progress
-from pipeline.errors import UserError
-from pipeline.parts import near_names, parts
+from pipeline.errors import UserError, near_names
+from pipeline.parts import parts
 from pipeline.releasing.git import Git
 from pipeline.releasing.history import dataset_lists
 from pipeline.releasing.pointer import Pointer

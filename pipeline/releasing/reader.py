@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, near_names
 from pipeline.files import sha256_bytes
 from pipeline.params import parse
-from pipeline.parts import index_table, near_names, winners
+from pipeline.parts import index_table, winners
 from pipeline.releasing.git import Git
 from pipeline.releasing.purged import RECORD, Losses, find_losses, item_digest, read_record
 from pipeline.releasing.storage import Storage, away, open_repo, open_storage
@@ -193,16 +193,11 @@ def open_release(root: Path, revision: str) -> Release:
         UserError: There is no such revision, or it has no dataset that DVC keeps.
         OutageError: The remote does not answer.
     """
-    from dvc.api import DVCFileSystem
-
     commit = Git(root).commit_of(revision)
     if commit is None:
         raise UserError(f"There is no release {revision!r} here. `segloop releases` lists them; `git fetch --tags`.")
     repo = open_repo(root)
-    # The remote is where it is now: what an old commit says of it may have moved since.
-    now = {"core": {"remote": repo.config["core"].get("remote")}, "remote": _plain(repo.config["remote"])}
-    files = DVCFileSystem(str(root), rev=commit, config=now if now["core"]["remote"] else None)
-    storage = open_storage(repo)
+    files, storage = _files_at(root, repo, commit), open_storage(repo)
     params = _params(files, revision)
     dataset, splits = (str(params.get("dataset", {}).get(name)) for name in ("path", "splits"))
     folder_md5 = _folder_md5(files, dataset, revision)
@@ -229,6 +224,14 @@ def open_release(root: Path, revision: str) -> Release:
         splits=splits,
         files=stored,
     )
+
+
+def _files_at(root: Path, repo: Any, commit: str) -> Any:
+    """The files of a commit, DVC's among them; the remote is where it is now, which an old commit may not know."""
+    from dvc.api import DVCFileSystem
+
+    now = {"core": {"remote": repo.config["core"].get("remote")}, "remote": _plain(repo.config["remote"])}
+    return DVCFileSystem(str(root), rev=commit, config=now if now["core"]["remote"] else None)
 
 
 def only_parts(files: dict[str, str]) -> dict[str, str]:

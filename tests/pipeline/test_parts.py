@@ -13,7 +13,6 @@ from pipeline.parts import (
     Item,
     carried_columns,
     check_classes,
-    near_names,
     parts,
     read_index,
     read_items,
@@ -50,12 +49,6 @@ def test_a_dataset_that_was_not_fetched_is_no_empty_one(tmp_path: Path) -> None:
     (tmp_path / "dataset.dvc").touch()
     with pytest.raises(UserError, match=r"dvc pull .*dataset\.dvc"):
         read_index(tmp_path / "dataset")
-
-
-def test_a_misspelt_name_is_told_what_is_near() -> None:
-    """The nearest names are suggested; where none is near, nothing is said."""
-    assert near_names(["item-0O1"], ["item-001", "other"]) == " Did you mean 'item-001'?"
-    assert not near_names(["zebra"], ["item-001"])
 
 
 def test_a_large_batch_becomes_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
