@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.params import Section
+from pipeline.splits import MEASURE_ANEW, MOVE_OUT, ONE_SIDE, REUNITE, TOGETHER
 
 Level = Literal["item", "dataset", "warning"]
 Kind = Literal["null", "not_null", "between", "equal", "rows"]
@@ -124,7 +125,7 @@ def _identity_checks() -> list[Check]:
         ),
         _null(
             "selected_in_holdout", "selected_in_holdout", "no model chose the holdout's images",
-            "a model selected the image, but its group '{group}' is in the holdout",
+            f"a model selected the image, but its group '{{group}}' is in the holdout: {MOVE_OUT}",
         ),
     ]  # fmt: skip
 
@@ -138,21 +139,29 @@ def leak_checks(params: ValidateParams) -> list[Check]:
     return [
         Check(
             "near_duplicates_across_splits", "dataset", "twin_in_split", "null", f"between splits, {alike}",
-            "{item_id} ({split}) looks like {twin_in_split}", may_acknowledge=True,
+            f"{{item_id}} ({{split}}) looks like {{twin_in_split}}; {REUNITE}", may_acknowledge=True,
         ),
         Check(
             "near_duplicates_across_releases", "dataset", "twin_before", "null",
             f"between a split and what another held before, {alike}",
-            "{item_id} ({split}) looks like what the dataset once held as {twin_before}", may_acknowledge=True,
+            f"{{item_id}} ({{split}}) looks like what the dataset once held as {{twin_before}}; {REUNITE}",
+            may_acknowledge=True,
         ),
         Check(
             "near_duplicates_across_groups", "warning", "twin_in_group", "null",
             f"between groups of one split, {alike}",
-            "{item_id} ({split}, group '{group}') looks like {twin_in_group}",
+            f"{{item_id}} ({{split}}, group '{{group}}') looks like {{twin_in_group}}; {TOGETHER}",
+        ),
+        Check(
+            "near_duplicates_not_compared", "warning", "uncompared", "null",
+            "of images with close hashes the pixels were compared",
+            "{item_id} ({split}) was compared with the nearest only of the images of {uncompared} whose hashes are "
+            "close, and looks like none of those",
         ),
         Check(
             "groups_across_splits", "dataset", "other_splits", "null", "a group lies in one split",
-            "{item_id} ({split}) is of group '{group}', which is in {other_splits} as well", may_acknowledge=True,
+            f"{{item_id}} ({{split}}) is of group '{{group}}', which is in {{other_splits}} as well; {ONE_SIDE}",
+            may_acknowledge=True,
         ),
     ]  # fmt: skip
 
@@ -162,7 +171,7 @@ def move_checks() -> list[Check]:
     return [
         Check(
             "moved_groups", "warning", "cost", "null", "no group has moved into or out of the holdout",
-            "group '{group}' moved from {before} to {after} on {date} by {who} ({note}): {cost}",
+            "group '{group}' moved from {before} to {after} on {date} by {who} ({note}): {cost}. " + MEASURE_ANEW,
         ),
     ]  # fmt: skip
 

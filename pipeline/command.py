@@ -112,22 +112,52 @@ def in_processes(
         section: Of the parameters, whose `workers` it is.
 
     Raises:
-        OutageError: A process was killed, as systems do when memory runs out.
+        OutageError: A process ended before its work was done; the message says by what, where that can be known.
     """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing.process import BaseProcess
 
     # Forked from a process that has only imported: threads, OpenCV's among them, do not outlive a fork; their locks do.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([call.__module__])
-    with ProcessPoolExecutor(workers or len(os.sched_getaffinity(0)), mp_context=context) as pool:
-        try:
-            yield from pool.map(call, *arguments)
-        except BrokenProcessPool:
-            raise OutageError(
-                f"A process was killed, probably for memory. Free some, or lower `{section}.workers`."
-            ) from None
+    earlier, started = set(multiprocessing.active_children()), set[BaseProcess]()
+    try:
+        with ProcessPoolExecutor(workers or len(os.sched_getaffinity(0)), mp_context=context) as pool:
+            results = pool.map(call, *arguments)  # hands all work out, and so has started every process
+            started = set(multiprocessing.active_children()) - earlier
+            yield from results
+    except BrokenProcessPool:
+        raise OutageError(process_ended([each.exitcode for each in started], f"{section}.workers")) from None
+
+
+def process_ended(codes: Iterable[int | None], setting: str) -> str:
+    """Why a pool of processes broke, as far as their exit codes tell, and what to do.
+
+    Args:
+        codes: As `multiprocessing` has them: negative for signals, None where nobody knows.
+        setting: The parameter that says how many processes there are.
+    """
+    known = [code for code in codes if code]
+    # The pool itself ends the others by SIGTERM, once one has ended.
+    code = next((each for each in known if each != -signal.SIGTERM), next(iter(known), None))
+    if code == -signal.SIGKILL:
+        return f"A process was killed (SIGKILL), as systems do when memory runs out. Free some, or lower `{setting}`."
+    how = "ended, and left no exit code" if code is None else f"ended with exit code {code}"
+    if code is not None and code < 0:
+        how = f"was ended by {_signal_name(-code)}"
+    return (
+        f"A process {how}. Run the command again; should it end so again, look into the system's log: it is a fault of "
+        "a library or of your own code, or somebody ended it."
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names of their own
+        return f"signal {number}"
 
 
 def _unforeseen(error: Exception) -> int:

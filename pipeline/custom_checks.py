@@ -1,6 +1,7 @@
 """The user's own check: one Python file with one function, run on each item that can be read."""
 
 import linecache
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,8 @@ from pipeline.errors import UserError
 
 NAME = "check"
 RAISED = " raised "
+EXPECTED = "None where nothing is wrong, or a sentence that says what is"
+LONGEST = 1000  # characters of a reason: it stands in tables, and in the quarantine of every item
 Pixels = npt.NDArray[np.uint8]
 Function = Callable[[dict[str, Any], Pixels, Pixels], object]
 
@@ -40,14 +43,23 @@ class CustomCheck:
 
         Returns:
             The reason. An exception is one too: it says nothing of the other items, and must not let this one pass.
+
+        Raises:
+            UserError: It returned what is no answer. That is no fault of the item, and to take it for a reason, or for
+                none, would quarantine, or pass, whatever it is asked about.
         """
+        name = item.get("item_id")  # before the function may change it
         try:
             said = loaded(self)(item, image, mask)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
-            return f"{self.path}{RAISED}{type(error).__name__}: {error}"
-        if said is None or isinstance(said, str):
-            return said or None
-        return f"{self.path} returned {said!r}, which is neither None nor a reason"
+            return _writable(f"{self.path}{RAISED}{type(error).__name__}: {_words(error)}")
+        problem = _problem(said)
+        if problem:
+            raise UserError(
+                f"`{NAME}` of {self.path}, which `catalog.custom` names, returned {problem} for item '{name}'. "
+                f"It returns {EXPECTED}, of at most {LONGEST} characters."
+            )
+        return str(said).strip() or None if said is not None else None
 
 
 def read_custom(path: Path) -> CustomCheck:
@@ -88,6 +100,30 @@ def refuse_broken(custom: CustomCheck, reasons: Sequence[str | None]) -> None:
             f"`{NAME}` of {custom.path}, which `catalog.custom` names, raised on each of {len(reasons)} items, "
             f"first {said}. Mend it: it is called as `{NAME}(item, image, mask)`; or set `catalog.custom` to null."
         )
+
+
+def _problem(said: object) -> str:
+    """What is wrong with an answer, with the answer; empty where it is one."""
+    if said is None:
+        return ""
+    if not isinstance(said, str):
+        return f"{reprlib.repr(said)} (of type {type(said).__name__})"
+    if len(said) > LONGEST:
+        return f"a text of {len(said)} characters, {reprlib.repr(said)}"
+    return "" if said == _writable(said) else f"{reprlib.repr(said)}, which is no text that a file can hold,"
+
+
+def _words(error: BaseException) -> str:
+    """What an exception says of itself, whose own code may fail at that."""
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - the user's code may raise anything
+        return f"(says nothing: {type(second).__name__})"
+
+
+def _writable(text: str) -> str:
+    """A reason that files can hold: of bounded length, without halves of characters."""
+    return text[:LONGEST].encode(errors="replace").decode()
 
 
 @lru_cache(maxsize=4)

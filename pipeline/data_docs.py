@@ -53,6 +53,9 @@ def _summary_table(summary: Sequence[dict[str, object]]) -> str:
 
 
 def _sections(judged: Judged) -> str:
+    if judged.table.rows.empty and all(outcome.passed for outcome in judged.outcomes):
+        return "<p>nothing to judge</p>"
+    _name_rows(judged)
     pages: Any = import_module("great_expectations.render.renderer")
     views: Any = import_module("great_expectations.render.view")
     document = pages.ValidationResultsPageRenderer(run_info_at_end=True).render(judged.result)
@@ -67,6 +70,24 @@ def _sections(judged: Judged) -> str:
         )
         for n, section in enumerate(sections)
     )
+
+
+def _name_rows(judged: Judged) -> None:
+    """Tells the library by which column rows are named: it shows the names then, and else a dictionary of each row.
+
+    Its results leave this out. A row's values are made one text, since of several columns it takes any order.
+    """
+    key = judged.table.key
+    for each in judged.result.results:
+        found = each.result
+        if not found.get("unexpected_index_list"):
+            continue
+        rows = [row if isinstance(row, dict) else {key: row} for row in found["unexpected_index_list"]]
+        found["unexpected_index_list"] = [
+            {"value": " and ".join(str(row[name]) for name in sorted(row) if name != key), key: row[key]}
+            for row in rows
+        ]
+        found["unexpected_index_column_names"] = [key]
 
 
 def escaped(value: Any) -> Any:

@@ -23,7 +23,7 @@ from pipeline.formats.pool import convert_all
 from pipeline.formats.source import Source
 from pipeline.images import Limits
 from pipeline.ingest_guard import locked, refuse_stage_outs, sweep
-from pipeline.intake import SELECTED, Intake, Rules, fingerprint
+from pipeline.intake import SELECTED, Intake, Rules
 from pipeline.intake_report import print_report, print_values, rejects_file, write_rejects
 from pipeline.known_items import known, known_items, stored_items
 from pipeline.params import Section, read_section
@@ -35,6 +35,7 @@ from pipeline.parts import (
     write_batch,
 )
 from pipeline.releasing.purged import RECORD, read_record
+from pipeline.repeated_batch import refuse_other
 from pipeline.splits import Ledger, SplitParams, append_ledger, read_ledger
 from pipeline.taxonomy import Remap, Taxonomy, load_taxonomy
 from pipeline.version_remaps import chosen_remap, is_version, refuse_undated
@@ -249,37 +250,13 @@ def _refuse_nothing(intake: Intake, target: Target, *, write: bool) -> None:
 
 def _rerun(intake: Intake, target: Target) -> str:
     folder = target.dataset / intake.rules.batch
-    _refuse_regrouped(intake, folder)
-    same = _same(intake, folder)
+    same = refuse_other(intake, folder)
     held = {(row.group, row.split) for row in intake.ledger.rows}
     missing = [row for row in intake.ledger_rows() if (row.group, row.split) not in held]
     if not missing:
         return same
     append_ledger(target.splits, intake.ledger, missing)
     return f"{same} {len(missing)} group(s) had no row in {target.splits} and were placed."
-
-
-def _refuse_regrouped(intake: Intake, folder: Path) -> None:
-    groups = {name: intake.plan[name].group for name in intake.fingerprints.keys() & intake.own.keys()}
-    moved = sorted(name for name, group in groups.items() if group != intake.own[name].group)
-    if moved:
-        raise UserError(
-            f"Batch '{folder.name}' exists with other groups: {len(moved)} item(s) would change theirs, first "
-            f"'{moved[0]}' from '{intake.own[moved[0]].group}' to '{groups[moved[0]]}'. A group never changes: repeat "
-            "the --group-by of the first ingestion.",
-        )
-
-
-def _same(intake: Intake, folder: Path) -> str:
-    stored = {item.item_id: fingerprint(item) for item in stored_items(folder)}
-    now = intake.fingerprints
-    if stored == now:
-        return f"Batch '{folder.name}' holds exactly these {len(now)} items already; nothing to do."
-    changed = sum(stored[name] != now[name] for name in stored.keys() & now.keys())
-    raise UserError(
-        f"Batch '{folder.name}' exists with other content: {len(now.keys() - stored.keys())} items are new, "
-        f"{len(stored.keys() - now.keys())} missing, {changed} changed. Batches never change: choose another name.",
-    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pipeline.formats.convert import Converted
 from pipeline.formats.plan import Planned
 from pipeline.formats.source import Facts, SourceItem
 from pipeline.parts import Item
-from pipeline.splits import HOLDOUT, Ledger, LedgerRow, SplitParams, assign, place
+from pipeline.splits import HOLDOUT, MOVE_OUT, ONE_SIDE, Ledger, LedgerRow, SplitParams, assign, place
 
 SHOWN = 10
 NOTHING = "(nothing)"
@@ -85,7 +85,7 @@ class Intake:
     rejects: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0
     oriented: int = 0
-    fingerprints: dict[str, str] = field(default_factory=dict)
+    fingerprints: dict[str, tuple[str, str]] = field(default_factory=dict)
     found: Counter[tuple[str, str]] = field(default_factory=Counter)
     _unknown: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     _clashes: list[str] = field(default_factory=list)
@@ -147,10 +147,11 @@ class Intake:
             return "" if planned.item.split else "it lies in no split folder, and --accept-split takes them over"
         splits = self._splits.get(planned.group, set())
         if self.rules.sampling == SELECTED and HOLDOUT in splits:
-            return f"its group '{planned.group}' is in the holdout, which selected images never enter"
+            return f"its group '{planned.group}' is in the holdout, which selected images never enter: {MOVE_OUT}"
         placed = planned.item.name in self.known or planned.item.name in self.own
         if len(splits) > 1 and not placed:
-            return f"its group '{planned.group}' straddles the splits {sorted(splits)}, so it has no side to be on"
+            straddled = f"its group '{planned.group}' straddles the splits {sorted(splits)}, so it has no side to be on"
+            return f"{straddled}: {ONE_SIDE}"
         return ""
 
     def _count(self, converted: Converted, item: SourceItem) -> None:
@@ -248,9 +249,13 @@ def _facts(planned: Planned, earlier: Known | None) -> Facts:
     )
 
 
-def fingerprint(item: Item) -> str:
-    """The digest of everything that a re-run of the same batch would have to repeat."""
+def fingerprint(item: Item) -> tuple[str, str]:
+    """The digests of what a re-run of the same batch would have to repeat, and of the mask that became of it.
+
+    The former has the mask as it came: a migration of the taxonomy changes what it becomes.
+    """
     captured = item.captured_at.isoformat() if item.captured_at else None
-    content = [item.item_id, item.sha256, item.mask_source_sha256, sha256_bytes(item.mask)]
+    content = [item.item_id, item.sha256, item.mask_source_sha256]
     facts = [item.group, item.sequence_index, item.annotator, captured, item.source, item.sampling]
-    return digest_json([*content, *facts, item.source_split, sorted(item.slices.items())])
+    told = digest_json([*content, *facts, item.source_split, sorted(item.slices.items())])
+    return told, sha256_bytes(item.mask)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.files import write_atomic
 from pipeline.intake import SHOWN, Intake
-from pipeline.splits import straddling
+from pipeline.splits import HOLDOUT, Ledger, straddling
+from pipeline.spreadsheets import as_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +23,7 @@ def write_rejects(intake: Intake, folder: Path) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["item_id", "reason"])
-    writer.writerows(sorted(intake.rejects.items()))
+    writer.writerows(map(as_text, row) for row in sorted(intake.rejects.items()))
     write_atomic(rejects_file(intake, folder), buffer.getvalue())
 
 
@@ -53,11 +54,34 @@ def print_report(intake: Intake, folder: Path, outcome: str, *, dry_run: bool = 
     }
     console.print("items: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count))
     _print_groups(intake, console)
+    if said := holdout_changes(held_out(intake)):
+        console.print(said, style="yellow")
     if intake.rejects:
         console.print(_rejects_table(intake))
         if not dry_run:
             console.print(f"Left out: see {rejects_file(intake, folder)}", style="yellow")
     console.print(outcome)
+
+
+def held_out(intake: Intake) -> int:
+    """How many of the items that enter change a holdout that was there before."""
+    if HOLDOUT not in {row.split for row in intake.ledger.rows}:
+        return 0  # nobody has been judged on it yet
+    there = {(row.group, row.split) for row in intake.ledger.rows}
+    new = (row for row in intake.ledger_rows() if (row.group, row.split) not in there)
+    ledger = Ledger((*intake.ledger.rows, *new))
+    return sum(_split(intake, ledger, name) == HOLDOUT for name in intake.fingerprints.keys() - intake.own.keys())
+
+
+def holdout_changes(count: int) -> str:
+    """What it means that so many items of the holdout come, go or change; empty for none."""
+    return f"{count} of these are in the holdout: its version changes, and verdicts on it are void" if count else ""
+
+
+def _split(intake: Intake, ledger: Ledger, name: str) -> str | None:
+    planned, known = intake.plan[name], intake.known.get(name)
+    own = planned.item.split if intake.rules.accept_split else (known.source_split if known else None)
+    return ledger.split_of(planned.group, own)
 
 
 def _print_groups(intake: Intake, console: "Console") -> None:

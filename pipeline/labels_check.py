@@ -18,16 +18,18 @@ from pipeline.dataset import DatasetParams
 from pipeline.errors import UserError
 from pipeline.files import atomic_dir, refuse_foreign, write_json
 from pipeline.images import Limits
-from pipeline.label_qa.decisions import as_text, read_decisions, settled
+from pipeline.label_qa.decisions import read_decisions, settled
 from pipeline.label_qa.judged import Judged
 from pipeline.label_qa.judges import AUTO, with_judges
 from pipeline.label_qa.looks import MODEL, Look, Looking, looks
 from pipeline.label_qa.page import write_page
 from pipeline.label_qa.suspicion import Kind, Suspicion, judge, ranked
+from pipeline.outcome import tell
 from pipeline.params import Section, read_section
 from pipeline.parts import read_index
 from pipeline.register import RegisterParams
 from pipeline.show import Painting, ShowParams
+from pipeline.spreadsheets import as_text
 from pipeline.taxonomy import load_taxonomy
 
 TOLD = 20  # rows on the terminal; the files have all
@@ -90,7 +92,8 @@ def main(
         write_lists(folder, found, len(seen))
         score_table(seen, judged, classes.names).to_parquet(folder / "scores.parquet", index=False)
         write_page(folder, root, index, found[: settings.shown], painting, classes)
-    tell(found, seen, len(every) - len(found))
+    print_found(found, seen, len(every) - len(found))
+    tell(listed=len(found))
     judges = [each for each in index[MODEL].unique() if each]
     print(f"judged {f'by {len(judges)} model(s)' if judges else 'without a model: see `segloop labels folds`'}")
     print(f"pictures: {out / 'index.html'}; list: {out / 'suspicions.csv'}; next: segloop labels export")
@@ -116,7 +119,7 @@ def score_table(seen: Sequence[Look], judged: dict[Kind, Judged], class_names: S
     return table
 
 
-def tell(found: Sequence[Suspicion], seen: Sequence[Look], decided: int) -> None:
+def print_found(found: Sequence[Suspicion], seen: Sequence[Look], decided: int) -> None:
     """Prints the top of the list."""
     console = Console(highlight=False)
     if found:

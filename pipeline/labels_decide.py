@@ -15,9 +15,11 @@ from pipeline.command import run
 from pipeline.dataset import DatasetParams
 from pipeline.errors import UserError
 from pipeline.ingest_guard import locked, refuse_stage_outs, sweep
+from pipeline.intake_report import holdout_changes
 from pipeline.label_qa.decisions import Choice, Decision, DecisionParams, append_decisions
 from pipeline.params import read_section
 from pipeline.parts import Item, carried_columns, check_classes, parts, read_index, write_batch
+from pipeline.splits import HOLDOUT, read_ledger
 from pipeline.taxonomy import load_taxonomy
 
 SHOWN = 10
@@ -83,6 +85,8 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
             sweep(place.dataset, place.splits)
             write_batch(place.dataset, batch, tombstones(present), carried_columns(index), names)
     tell(rows, len(chosen) - len(present), batch)
+    if batch and (said := holdout_changes(_held_out(present, place.splits))):
+        print(said)
     if dry_run:
         print("This was a rehearsal; nothing was written.")
         return
@@ -132,6 +136,12 @@ def _decisions(rows: pd.DataFrame, verdict: Verdict, kinds: Mapping[str, str]) -
     for item_id, revision in zip(rows["item_id"], rows["revision"], strict=True):
         kind = kinds.get(item_id, "")
         yield Decision(item_id, int(revision), verdict.decision, kind, verdict.by, verdict.at, verdict.note)
+
+
+def _held_out(rows: pd.DataFrame, splits: Path) -> int:
+    ledger = read_ledger(splits)
+    sources = rows["source_split"].astype(object).where(rows["source_split"].notna(), None)
+    return sum(ledger.split_of(*pair) == HOLDOUT for pair in zip(rows["group"], sources, strict=True))
 
 
 def _one_line(option: str, text: str) -> str:

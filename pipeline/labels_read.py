@@ -4,13 +4,14 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.annotation_tasks.answer_file import answer_file
-from pipeline.annotation_tasks.answers import Answers, changes, sort_answers, source_items
+from pipeline.annotation_tasks.answers import Answers, Reading, changes, sort_answers, source_items
 from pipeline.annotation_tasks.tasks import RECORD, Format, read_export
 from pipeline.command import run
 from pipeline.dataset import DatasetParams
@@ -32,6 +33,13 @@ from pipeline.splits import SplitParams
 from pipeline.taxonomy import Taxonomy, load_taxonomy
 
 
+class Unchanged(StrEnum):
+    """Which of the masks that came back as they were are kept."""
+
+    SEEN = "seen"
+    KEEP = "keep"
+
+
 def main(  # noqa: PLR0913, PLR0917 - a command's options
     answer: Annotated[Path, typer.Argument(help="The tool's export: its file, or the folder it lies in.")],
     format_: Annotated[Format, typer.Option("--format", help="The annotation tool.")],
@@ -43,6 +51,9 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
     unlabelled: Annotated[
         str | None, typer.Option(help="Class of the pixels that no region covers; void by default.")
     ] = None,
+    unchanged: Annotated[
+        Unchanged, typer.Option(help="Keep unchanged masks that the file shows were looked at, or keep all.")
+    ] = Unchanged.SEEN,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; write nothing.")] = False,
     dataset: Annotated[Path | None, typer.Option(help="The dataset's folder, if not params' dataset.path.")] = None,
     splits: Annotated[Path | None, typer.Option(help="The split ledger, if not params' dataset.splits.")] = None,
@@ -53,7 +64,8 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
     """Read annotators' answers back: changed masks become new revisions, unchanged ones are kept.
 
     An item whose mask has changed in the dataset since it was exported is left out with that reason, as is any other
-    that cannot be used; the rest goes on. An image that the annotators left as it was is recorded as kept.
+    that cannot be used; the rest goes on. A mask that an annotator looked at and left as it was is recorded as kept,
+    unless something was decided about it since.
 
     Example: segloop labels read job_1.xml --format cvat --export review --batch relabelled-may --by alice
     """
@@ -71,13 +83,15 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
     workers = read_section(IngestParams, "ingest", params).workers
     with tempfile.TemporaryDirectory() as scratch, _lock(target, decisions, dry_run=dry_run):
         index = read_index(target.dataset)
-        answers = sort_answers(file, asked, classes, fill, index, batch, Path(scratch))
+        keep_unseen = unchanged is Unchanged.KEEP
+        reading = Reading(classes, fill, batch, Path(scratch), read_decisions(decisions), keep_unseen)
+        answers = sort_answers(file, asked, index, reading)
         _refuse_nothing(answers, file)
         items = source_items(answers, target.dataset, index, by, Path(scratch))
         intake = open_intake(plan(items, None, None), target, rules)
         converted = convert_all([each.item for each in intake.plan.values()], how, workers)
         outcome = _take(intake, converted, answers, target, dry_run=dry_run)
-        keeps = list(answers.keeps(asked, by or format_.value, batch, read_decisions(decisions)))
+        keeps = answers.keeps(asked, by or format_.value, reading)
         kept = 0 if dry_run else append_decisions(decisions, keeps)
         changed = list(changes(answers, target.dataset, index, classes, limits)) if dry_run else []
     if answers.changed or answers.refused:
@@ -121,6 +135,14 @@ def tell(answers: Answers, kept: int, decisions: Path, *, dry_run: bool) -> None
     if answers.kept:
         recorded = "would be recorded" if dry_run else f"{kept} newly recorded"
         print(f"{len(answers.kept)} came back unchanged: kept, {recorded} in {decisions}")
+    if answers.outdone:
+        name, choice = next(iter(answers.outdone.items()))
+        print(f"{len(answers.outdone)} of them were decided otherwise since, which stands, first '{name}': {choice}")
+    if answers.unseen:
+        print(
+            f"{len(answers.unseen)} came back unchanged, and nothing shows that somebody looked at them: nothing is "
+            f"recorded, first '{answers.unseen[0]}'; where all were looked at, --unchanged keep says so"
+        )
     if answers.unanswered:
         print(f"{len(answers.unanswered)} have no answer yet, first '{answers.unanswered[0]}'")
 
@@ -138,7 +160,7 @@ def _fill(classes: Taxonomy, unlabelled: str | None) -> int:
 
 
 def _refuse_nothing(answers: Answers, file: Path) -> None:
-    if answers.changed or answers.kept or answers.refused or answers.read:
+    if answers.changed or answers.kept or answers.unseen or answers.refused or answers.read:
         return
     raise UserError(f"{file} answers nothing that was asked: {len(answers.unanswered)} items have no answer in it.")
 

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.checks import ValidateParams
-from pipeline.near_duplicates import close_pairs, parse_hashes
+from pipeline.near_duplicates import Labels, close_pairs, parse_hashes
 from pipeline.thumbnails import Reader, correlation
 
-# Candidates looked at of an image: where hashes are close but pixels are not, the next may be the twin.
+# Candidates of an image and kind whose pixels are compared: where those differ, the next may be the twin.
 KEEP = 4
 # Pairs of thumbnails compared at a time.
 CHUNK = 2**14
@@ -18,6 +18,7 @@ COLUMNS = ["item_id", "group", "split", "phash", "part", "row_group", "row"]
 IN_SPLIT, IN_GROUP, BEFORE, NONE = 0, 1, 2, -1
 # Column by kind of pair: of another split, of another group of the same split, of another split in an earlier state.
 TWINS = {IN_SPLIT: "twin_in_split", IN_GROUP: "twin_in_group", BEFORE: "twin_before"}
+WHERE = {IN_SPLIT: "other splits", IN_GROUP: "other groups of its split", BEFORE: "other splits of before"}
 
 
 def look_alikes(accepted: pd.DataFrame, former: pd.DataFrame, read: Reader, params: ValidateParams) -> pd.DataFrame:
@@ -31,18 +32,35 @@ def look_alikes(accepted: pd.DataFrame, former: pd.DataFrame, read: Reader, para
 
     Returns:
         A row per accepted image, in order: `twin_in_split`, `twin_in_group` and `twin_before`, each the nearest twin of
-        its kind in words (name, side, how alike), null without one.
+        its kind in words (name, side, how alike), null without one; and `uncompared`, where there are further
+        candidates than were compared, and no twin among those, null elsewhere.
     """
     rows = pd.concat([accepted[COLUMNS], former[COLUMNS]], ignore_index=True)
-    pairs = _confirmed(rows, _candidates(rows, len(accepted), params.near_duplicate_bits), read, params)
-    pairs = pairs[pairs["place"] < len(accepted)].sort_values(
+    candidates = _candidates(rows, len(accepted), params.near_duplicate_bits)
+    candidates = candidates[candidates["place"] < len(accepted)]
+    beyond = candidates.groupby(["place", "kind"]).cumcount() >= KEEP
+    pairs = _confirmed(rows, candidates[~beyond], read, params).sort_values(
         ["place", "kind", "correlation", "bits", "partner"], ascending=[True, True, False, True, True]
     )
     nearest = pairs.drop_duplicates(["place", "kind"])
     words = {name: np.full(len(accepted), None, dtype=object) for name in TWINS.values()}
     for pair in nearest.to_dict("records"):
         words[TWINS[pair["kind"]]][pair["place"]] = _words(rows, pair)
+    words["uncompared"] = _uncompared(candidates[beyond], nearest, len(accepted))
     return pd.DataFrame(words, index=accepted.index)
+
+
+def _uncompared(beyond: pd.DataFrame, twins: pd.DataFrame, count: int) -> npt.NDArray[np.object_]:
+    """Where else there are close hashes than was looked, by image; of a kind of which a twin was found it is no matter.
+
+    Shape: (count,).
+    """
+    words = np.full(count, None, dtype=object)
+    found = set(zip(twins["place"], twins["kind"], strict=True))
+    for place, kind in zip(beyond["place"], beyond["kind"], strict=True):
+        if (place, kind) not in found:
+            words[place] = WHERE[kind] if words[place] is None else f"{words[place]}, and of {WHERE[kind]}"
+    return words
 
 
 def _candidates(rows: pd.DataFrame, current: int, most_bits: int) -> pd.DataFrame:
@@ -54,7 +72,8 @@ def _candidates(rows: pd.DataFrame, current: int, most_bits: int) -> pd.DataFram
         kinds = np.where(gone, np.where(apart, BEFORE, NONE), now)
         return np.where(first >= current, NONE, kinds)
 
-    return close_pairs(parse_hashes(rows["phash"]), most_bits, kind, KEEP)
+    side = 2 * split + (np.arange(len(rows)) >= current)
+    return close_pairs(parse_hashes(rows["phash"]), most_bits, kind, KEEP + 1, Labels(side, group))
 
 
 def _confirmed(rows: pd.DataFrame, pairs: pd.DataFrame, read: Reader, params: ValidateParams) -> pd.DataFrame:

@@ -103,7 +103,9 @@ def _secret(key: object, value: object) -> bool:
 
 def _git(root: Path, *words: str) -> str | None:
     try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *words], cwd=root, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     except FileNotFoundError:
         return None  # no git on this machine
     return done.stdout if done.returncode == 0 else None

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -12,8 +13,10 @@ from pipeline.command import run
 from pipeline.dataset import DatasetParams
 from pipeline.errors import UserError
 from pipeline.ingest_guard import locked, refuse_stage_outs
+from pipeline.jobs.local import JOBS
 from pipeline.params import read_section
 from pipeline.release import LOCK, checked_paths, only_one
+from pipeline.releasing.derived import Derived
 from pipeline.releasing.making import PARAMS
 from pipeline.releasing.purge_plan import Plan, look
 from pipeline.releasing.purge_steps import Purging, carry_out
@@ -42,6 +45,7 @@ def main(
 
     Every row of the items and of their images goes. Old releases keep their other items and say what is gone. Run again
     after a failure or a kill, it finishes what was begun; without items, it finishes what was purged in another clone.
+    Outs of stages and reports that may show the items go from the workspace; --dry-run names them.
 
     Example: segloop purge 0001TP_006690 --note "consent withdrawn" --dry-run
     """
@@ -84,22 +88,41 @@ def told(plan: Plan) -> Iterator[str]:
     for place in plan.places[1:]:
         yield f"remote: {place.name} ({place.url})"
     for what in plan.unread:
-        yield f"WARNING: {what} is in no place, so nobody can tell what it holds"
+        yield f"WARNING: {what}"
+    yield from _told_of_derived(plan.derived)
+    for what in _elsewhere(plan):
+        yield f"WARNING: not reached, and may hold them: {what}"
+
+
+def _told_of_derived(derived: Derived) -> Iterator[str]:
+    for name, objects in derived.objects.items():
+        yield f"{len(objects)} tile shard(s) and picture(s) made of them go from {name}"
+    for out in derived.outs:
+        yield f"{out} goes: it was made of them, and `dvc repro` makes it again"
+    for report in derived.reports:
+        yield f"{report} goes: it may show them"
+    if derived.facts:
+        yield f"the stored facts of {len(derived.facts)} part(s) go"
+    for what in derived.unread:
+        yield f"WARNING: {what}"
 
 
 def done(plan: Plan) -> Iterator[str]:
     """What happened and what is left to do, in lines."""
     yield f"purged; the record is {RECORD}"
     yield "this does not reach:"
-    yield from (f"  - {what}" for what in (*NOT_REACHED, *_worktrees(plan)))
+    yield from (f"  - {what}" for what in (*NOT_REACHED, *_elsewhere(plan)))
     yield f"next: git add {RECORD} {plan.dataset}.dvc, dvc repro, then segloop release: it carries the dataset on"
 
 
-def _worktrees(plan: Plan) -> Iterator[str]:
+def _elsewhere(plan: Plan) -> Iterator[str]:
+    """Workspaces of runs, other worktrees and work of jobs, each with the command that removes it."""
     listed = plan.git.do("worktree", "list", "--porcelain").splitlines()
     for path in (line.removeprefix("worktree ") for line in listed if line.startswith("worktree ")):
         if Path(path).resolve() != plan.root.resolve():
-            yield f"the worktree {path}: git worktree remove --force {path}"
+            yield f"the worktree {path}: git worktree remove --force {quote(path)}"
+    for job in sorted(path for path in (plan.root / JOBS).glob("*") if path.is_dir()):
+        yield f"the work of the job {job.name}: rm -rf {quote(str(job.relative_to(plan.root)))}"
 
 
 def _confirmed() -> bool:

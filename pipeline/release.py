@@ -2,7 +2,7 @@
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +11,12 @@ import typer
 from pipeline.command import run
 from pipeline.dataset import DatasetParams
 from pipeline.errors import OutageError, UserError
+from pipeline.ingest_guard import locked
+from pipeline.outcome import tell
 from pipeline.params import read_section
+from pipeline.releasing.accepted import accepted_file
 from pipeline.releasing.card import card_files
-from pipeline.releasing.making import PARAMS, Making, ReleaseParams
+from pipeline.releasing.making import DECISIONS, PARAMS, TAXONOMY, Making, ReleaseParams
 from pipeline.releasing.steps import make, plan
 
 LOCK = Path(".segloop/releases/lock")
@@ -21,10 +24,15 @@ LOCK = Path(".segloop/releases/lock")
 
 def main(
     message: Annotated[str, typer.Option("--message", "-m", help="What is new, for whoever reads the list.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and say what would be released.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Validate elsewhere and say what would be released; change nothing.")
+    ] = False,
     no_push: Annotated[
         bool,
         typer.Option("--no-push", help="Leave the git remote alone; the data is pushed and verified as ever."),
+    ] = False,
+    without_lost: Annotated[
+        bool, typer.Option("--without-lost", help="Leave items of the last release out that are gone, and not removed.")
     ] = False,
 ) -> None:
     """Release the dataset: validated, pushed, verified on the remote, tagged data/vN.
@@ -42,11 +50,14 @@ def main(
         paths=checked_paths(read_section(DatasetParams, "dataset", PARAMS)),
         message=checked_message(message),
         no_push=no_push,
+        without_lost=without_lost,
     )
-    with only_one(root / LOCK):
+    with nullcontext() if dry_run else alone(root, making.paths):
         (plan if dry_run else make)(making)
     for line in planned(making) if dry_run else made(making):
         print(line)
+    if not dry_run:
+        tell(release=making.last if making.unchanged else making.tag, unchanged=making.unchanged)
 
 
 def checked_message(message: str) -> str:
@@ -62,6 +73,18 @@ def checked_paths(paths: DatasetParams) -> DatasetParams:
     if outside:
         raise UserError(f"params.yaml, section 'dataset': {', '.join(outside)} lies outside of the workspace.")
     return paths
+
+
+@contextmanager
+def alone(root: Path, paths: DatasetParams) -> Iterator[None]:
+    """Holds whatever could change the release on the way: other releases, purges, ingestions, moves, migrations.
+
+    Raises:
+        OutageError: Another release or purge is under way in this workspace.
+    """
+    places = (paths.path, paths.splits, TAXONOMY, DECISIONS)
+    with only_one(root / LOCK), locked(*(root / place for place in places)):
+        yield
 
 
 @contextmanager
@@ -88,6 +111,7 @@ def made(making: Making) -> Iterator[str]:
         yield f"nothing is new since {making.last}: no release was made"
         return
     yield f"released {making.tag}: {_what(making)}"
+    yield from _holdout(making)
     yield f"card: {card_files(making.tag)[1]}"
     if making.git.remote() is None:
         yield "there is no git remote: commit and tag are in this repository only"
@@ -99,7 +123,8 @@ def planned(making: Making) -> Iterator[str]:
         yield f"nothing is new since {making.last}: no release would be made"
     else:
         yield f"would release {making.tag}: {_what(making)}"
-        yield f"would commit {', '.join(map(str, [*making.files, *card_files(making.tag)]))}"
+        yield from _holdout(making)
+        yield f"would commit {', '.join(map(str, [*making.files, *card_files(making.tag), accepted_file(making.tag)]))}"
     remote = making.git.remote()
     tags = making.lacking if making.unchanged else [*making.lacking, making.tag]
     if remote is None:
@@ -116,6 +141,11 @@ def _what(making: Making) -> str:
     changes = making.changes.counts if making.changes else {}
     since = ", ".join(f"{count} {name}" for name, count in changes.items() if count)
     return f"{facts['items']} items in {facts['groups']} groups" + (f"; {since} since {making.last}" if since else "")
+
+
+def _holdout(making: Making) -> Iterator[str]:
+    if told := ", ".join(f"{count} {name}" for name, count in making.held_out.items() if count):
+        yield f"holdout: {told} since {making.last}; its version changes, and verdicts on it are void"
 
 
 if __name__ == "__main__":

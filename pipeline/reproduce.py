@@ -7,10 +7,10 @@ import typer
 
 from pipeline.command import run
 from pipeline.releasing.git import Git
+from pipeline.releasing.prepared import check_same_items
 from pipeline.workspaces import (
     Code,
     Wanted,
-    check_same_items,
     check_wanted,
     make_workspace,
     parse_overrides,

@@ -22,11 +22,24 @@ from pydantic import Field, model_validator
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
 from pipeline.params import Section
+from pipeline.spreadsheets import as_meant, as_text
 
 SPLITS = ("train", "val", "test")
 HOLDOUT = "test"
 SHOWN = 10
 HEADER = ["group", "split", "since"]
+# What mends a leak: out of the holdout rather than into it, since models have learnt from what lies elsewhere.
+MOVE_OUT = "`segloop resplit GROUP --to train --note WHY` moves the group out of it"
+ONE_SIDE = "`segloop resplit GROUP --to train --note WHY` puts the whole group on one side"
+REUNITE = (
+    "`segloop resplit GROUP --to SPLIT --note WHY` moves one's group to the other's split, rather out of the holdout "
+    "than into it"
+)
+TOGETHER = "should one group ever move, `segloop resplit GROUP GROUP --to SPLIT --note WHY` moves both"
+MEASURE_ANEW = (
+    "Train anew, and judge by `segloop gate VERSION --again`; a group that moved by mistake goes back by "
+    "`segloop resplit GROUP --to SPLIT --note WHY`"
+)
 # A batch's name has no blank, so that no batch can be taken for a move.
 MOVED = re.compile(r"moved (?P<date>\d{4}-\d{2}-\d{2}) by (?P<who>[^:]+): (?P<note>.+)")
 
@@ -161,7 +174,7 @@ def parse_ledger(text: str, where: str) -> Ledger:
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(HEADER) or line[1] not in SPLITS:
             raise UserError(f"{where}, line {number}: expected group, {'|'.join(SPLITS)}, since; received {line}.")
-    return Ledger(tuple(LedgerRow(*line) for line in lines[1:]))
+    return Ledger(tuple(LedgerRow(*map(as_meant, line)) for line in lines[1:]))
 
 
 def append_ledger(path: Path, ledger: Ledger, rows: Iterable[LedgerRow]) -> Ledger:
@@ -178,7 +191,7 @@ def append_ledger(path: Path, ledger: Ledger, rows: Iterable[LedgerRow]) -> Ledg
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)
-    writer.writerows([row.group, row.split, row.since] for row in grown.rows)
+    writer.writerows([as_text(row.group), row.split, as_text(row.since)] for row in grown.rows)
     write_atomic(path, buffer.getvalue())
     return grown
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from pipeline.params import parse, read_yaml
 
 IGNORE = "ignore"
+VOID = "void"  # what pixels without a class are called in tables
 IGNORE_GREY = 200
 
 
@@ -19,6 +20,13 @@ def _colour(value: str) -> str:
     return value.lower()
 
 
+def _class_name(value: str) -> str:
+    if not value.strip() or not value.isprintable() or value in {IGNORE, VOID}:
+        raise ValueError(f"a class name is printable, not empty, and not '{IGNORE}' or '{VOID}', received {value!r}")
+    return value
+
+
+ClassName = Annotated[str, AfterValidator(_class_name)]
 Colour = Annotated[str, AfterValidator(_colour)]
 
 
@@ -30,7 +38,7 @@ class ClassSpec(_Model):
     """One class: its id in the masks, its name, its colour in pictures, whether it is safety-critical."""
 
     id: int
-    name: str
+    name: ClassName
     colour: Colour
     critical: bool = False
 
@@ -75,8 +83,8 @@ class Taxonomy(_Model):
         if ids != list(range(len(ids))) or not ids:
             raise ValueError(f"class ids must run 0, 1, 2, ... without a gap, received {ids}")
         names = [each.name for each in classes]
-        if len(set(names)) != len(names) or IGNORE in names:
-            raise ValueError(f"class names must be unique, and '{IGNORE}' stands for void, received {names}")
+        if len(set(names)) != len(names):
+            raise ValueError(f"class names must be unique, received {names}")
         return classes
 
     @model_validator(mode="after")

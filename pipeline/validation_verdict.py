@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.files import write_json
 from pipeline.splits import straddling
+from pipeline.spreadsheets import as_text
 from pipeline.suite import Judged, Outcome
 
 SCHEMA = 1
@@ -114,7 +115,7 @@ def write_verdict(verdict: Verdict, out: Path) -> None:
 
     write_json(out / "verdict.json", verdict.as_json())
     verdict.items.to_parquet(out / "items.parquet", index=False)
-    verdict.quarantine.to_csv(out / "quarantine.csv", index=False, lineterminator="\n")
+    verdict.quarantine.map(as_text).to_csv(out / "quarantine.csv", index=False, lineterminator="\n")
     for name, write in verdict.pages.items():
         write(out / "docs" / name)
     write_docs(verdict.judged, verdict.summary(), out / "docs", sorted(verdict.pages))

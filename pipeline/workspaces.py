@@ -17,18 +17,16 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import UserError, VerdictError
-from pipeline.files import read_json, write_atomic, write_json
+from pipeline.errors import UserError
+from pipeline.files import write_atomic, write_json
 from pipeline.params import read_yaml
-from pipeline.releasing.card import card_at
 from pipeline.releasing.git import Git
 from pipeline.releasing.making import DECISIONS, PARAMS, TAXONOMY
 from pipeline.releasing.pointer import Pointer
 from pipeline.releasing.reader import Release, open_release
-from pipeline.releasing.storage import open_repo
+from pipeline.releasing.storage import open_repo, open_storage
 
 MARKER = Path(".segloop/workspace.json")
-TILES = Path("data/tiles/tiles.json")
 
 
 class Code(StrEnum):
@@ -141,30 +139,6 @@ def run_stages(workspace: Path, targets: tuple[str, ...] = ()) -> None:
         raise UserError(f"`dvc repro` failed in {workspace}, and says above why. The same command again goes on.")
 
 
-def check_same_items(workspace: Path, root: Path, release: Release) -> str:
-    """Compares the items that were prepared with those that the release accepted.
-
-    Returns:
-        What was found, as a sentence.
-
-    Raises:
-        VerdictError: They are others, and no purge explains it.
-    """
-    card = card_at(Git(root), release.name)
-    promised = card.content.get("dataset_digest") if card else None
-    found = read_json(workspace / TILES, "run `dvc repro prepare`")["dataset_digest"]
-    if promised == found:
-        return f"prepared exactly the items that {release.name} accepted ({found[:12]})"
-    if promised is None:
-        return f"{release.name} has no card that says which items it accepted; prepared {found[:12]}"
-    if release.losses.sentences:
-        return f"not what {release.name} accepted, since it is no longer whole: {'; '.join(release.losses.sentences)}"
-    raise VerdictError(
-        f"{release.name} accepted the items {promised[:12]}, but {workspace} prepared {found[:12]}: today's code or "
-        "params (section `validate`) judge differently. Take those of the release: --code then."
-    )
-
-
 def parse_overrides(words: list[str]) -> dict[str, Any]:
     """Params from `section.key=value`, the value as YAML.
 
@@ -274,9 +248,13 @@ def _share(wanted: Wanted) -> None:
 
 
 def _fetch(wanted: Wanted, release: Release) -> None:
-    remote = open_repo(wanted.root).config["core"].get("remote")
+    repo = open_repo(wanted.root)
+    remote = repo.config["core"].get("remote")
     if _dvc(wanted.into, "pull" if remote else "checkout", release.dataset):
-        raise UserError(f"The dataset of {release.name} could not be put into {wanted.into}; DVC says above why.")
+        absent = open_storage(repo).absent if remote else ""
+        raise UserError(
+            f"The dataset of {release.name} could not be put into {wanted.into}; DVC says above why. {absent}"
+        )
 
 
 def _dvc(workspace: Path, *words: str) -> int:

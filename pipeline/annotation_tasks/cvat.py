@@ -3,16 +3,22 @@
 A mask of CVAT is run lengths inside a box; the shapes of an image lie over each other by their `z_order`, and in their
 order where that is equal. CVAT sorts the images of a task by name, and finds them again by number: so their names begin
 with the number.
+
+Neither the state of jobs nor which images were opened is in the file (`TaskData.meta_for_task` and `JobData` in CVAT's
+dataset_manager/bindings.py; github.com/cvat-ai/cvat/issues/4834). What an annotator did is: the red box or tag of the
+suspicion is gone where somebody has deleted it.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from xml.sax.saxutils import escape, quoteattr
 
-from pipeline.annotation_tasks.regions import AnswerError, Mask, Region, check_place, paint, regions
+from pipeline.annotation_tasks.regions import Answer, AnswerError, Mask, Region, check_place, moment, paint, regions
 from pipeline.annotation_tasks.rle import RunLengthError, decode_counts, encode_counts
 from pipeline.annotation_tasks.tasks import Asked, Export
 from pipeline.errors import UserError
@@ -78,7 +84,33 @@ def image(number: int, asked: Asked, drawn: str) -> str:
     return f'  <image id="{number}" name={_quoted(asked.file)} {size}>\n{drawn}  </image>\n'
 
 
-def answers(file: Path, export: Export, classes: Taxonomy) -> Iterator[tuple[str, Mask | AnswerError]]:
+@dataclass(frozen=True)
+class _Meta:
+    """What the file says of its tasks.
+
+    Attributes:
+        labels: The labels that annotators can use.
+        updated: When each task was last changed, by its id; in the file of one task or job its id is "".
+    """
+
+    labels: frozenset[str] = frozenset()
+    updated: dict[str, datetime] = field(default_factory=dict)
+
+    def at(self, element: Any) -> datetime | None:
+        """When an image's task was last changed: not later than any look at it that has left a trace."""
+        return self.updated.get(element.get("task_id", ""), min(self.updated.values(), default=None))
+
+
+def _meta(element: Any) -> _Meta:
+    labels = frozenset(each.text or "" for each in element.iterfind(".//labels/label/name"))
+    tasks = element.findall("project/tasks/task")
+    places = [(each.findtext("id") or "", each) for each in tasks]
+    places += [("", each) for each in (element.find("task"), element.find("job")) if each is not None]
+    told = {name: moment(each.findtext("updated")) or moment(element.findtext("dumped")) for name, each in places}
+    return _Meta(labels, {name: at for name, at in told.items() if at})
+
+
+def answers(file: Path, export: Export, classes: Taxonomy) -> Iterator[tuple[str, Answer | AnswerError]]:
     """Reads an answer image by image.
 
     Args:
@@ -87,26 +119,33 @@ def answers(file: Path, export: Export, classes: Taxonomy) -> Iterator[tuple[str
         classes: The classes.
 
     Yields:
-        An item's name (or the image's, where it was not exported), and its mask or why there is none.
+        An item's name (or the image's, where it was not exported), and its answer or why there is none.
 
     Raises:
         UserError: The file is no XML, declares entities, or is of another format.
     """
-    asked = {each.file: each for each in export.tasks}
+    asked, meta, review = {each.file: each for each in export.tasks}, _Meta(), export.review_label
     with file.open("rb") as stream:
-        for element in _images(stream, file):
+        for element in _elements(stream, file):
+            if element.tag == "meta":
+                meta = _meta(element)
+                continue
             name = PurePosixPath(element.get("name", "")).name
             task = asked.get(name)
             if task is None:
                 yield f"image '{name}'", AnswerError("it was not exported")
                 continue
             try:
-                yield task.item_id, _answer(element, task, classes, export.review_label)
+                mask = _answer(element, task, classes, review)
             except (AnswerError, RunLengthError, ImageError) as error:
                 yield task.item_id, AnswerError(str(error))
+                continue
+            # Where the label itself is gone, so are all marks, and nobody has deleted this one.
+            deleted = review in meta.labels and not any(each.get("label") == review for each in element)
+            yield task.item_id, Answer(mask, deleted, meta.at(element))
 
 
-def _images(stream: IO[bytes], file: Path) -> Iterator[Any]:
+def _elements(stream: IO[bytes], file: Path) -> Iterator[Any]:
     from defusedxml import ElementTree
 
     kept: list[Any] = []
@@ -115,10 +154,10 @@ def _images(stream: IO[bytes], file: Path) -> Iterator[Any]:
             kept = kept or [element]
             if element.tag == "track":
                 raise UserError(f"{file} is of CVAT's format for video. Export it as 'CVAT for images 1.1'.")
-            if event == "end" and element.tag == "image":
+            if event == "end" and element.tag in {"meta", "image"}:
                 yield element
                 kept[0].clear()  # what has been read need not be held
-    except (ElementTree.ParseError, ValueError) as error:  # what defusedxml refuses is a ValueError
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # refused by defusedxml; an unknown encoding
         raise UserError(f"{file} is not readable as XML of CVAT: {error}. Export it again, and unpack it.") from None
     if kept[0].tag != "annotations":
         raise UserError(f"{file} begins with <{kept[0].tag}>, not with <annotations>: it is no export of CVAT.")

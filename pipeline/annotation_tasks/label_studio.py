@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from pipeline.annotation_tasks.regions import AnswerError, Mask, Region, mask_digest, paint, regions
+from pipeline.annotation_tasks.regions import Answer, AnswerError, Mask, Region, mask_digest, moment, paint, regions
 from pipeline.annotation_tasks.rle import RunLengthError, decode_brush, encode_brush
 from pipeline.annotation_tasks.tasks import Asked, Export
 from pipeline.errors import UserError
@@ -70,7 +70,7 @@ def task(asked: Asked, mask: Mask, classes: Taxonomy, review: str, images_at: st
     return json.dumps({"data": data, "predictions": [{"model_version": MODEL, "result": results}]}, allow_nan=False)
 
 
-def answers(file: Path, export: Export, classes: Taxonomy) -> Iterator[tuple[str, Mask | AnswerError]]:
+def answers(file: Path, export: Export, classes: Taxonomy) -> Iterator[tuple[str, Answer | AnswerError]]:
     """Reads an answer task by task; those that nobody has answered are left out.
 
     Args:
@@ -79,7 +79,7 @@ def answers(file: Path, export: Export, classes: Taxonomy) -> Iterator[tuple[str
         classes: The classes.
 
     Yields:
-        An item's name, and its mask or why there is none.
+        An item's name, and its answer or why there is none: whoever submits a task has looked at it.
 
     Raises:
         UserError: The file is no JSON, or of another of the tool's formats.
@@ -88,8 +88,10 @@ def answers(file: Path, export: Export, classes: Taxonomy) -> Iterator[tuple[str
     for found in _tasks(file):
         data = found.get("data")
         name = str(data.get("item_id", "")) if isinstance(data, dict) else ""
-        label = name or f"task {found.get('id')}"
-        if name not in asked:
+        label = shown(name) if name else f"task {found.get('id')}"
+        if not isinstance(found.get("annotations"), list):
+            yield label, AnswerError("it has no list of annotations")
+        elif name not in asked:
             yield label, AnswerError("it was not exported")
         elif isinstance(data, dict) and data.get("revision") != asked[name].revision:
             yield label, AnswerError(f"its revision is {data.get('revision')} there, {asked[name].revision} was asked")
@@ -99,7 +101,7 @@ def answers(file: Path, export: Export, classes: Taxonomy) -> Iterator[tuple[str
 
 def _answered(
     name: str, found: Mapping[str, Any], asked: Asked, classes: Taxonomy
-) -> Iterator[tuple[str, Mask | AnswerError]]:
+) -> Iterator[tuple[str, Answer | AnswerError]]:
     given = [each for each in found["annotations"] if isinstance(each, dict) and not each.get("was_cancelled")]
     chosen = [each for each in given if each.get("ground_truth")] or given
     if not chosen:
@@ -112,7 +114,8 @@ def _answered(
     if len({mask_digest(each) for each in masks}) > 1:
         yield name, AnswerError(f"{len(masks)} annotations differ; mark the right one as ground truth")
         return
-    yield name, masks[0]
+    told = [moment(each.get("updated_at")) or moment(each.get("created_at")) for each in chosen]
+    yield name, Answer(masks[0], seen=True, at=max(filter(None, told), default=None))
 
 
 def _painted(annotation: Mapping[str, Any], asked: Asked, classes: Taxonomy) -> Mask:
@@ -134,7 +137,7 @@ def _region(result: Mapping[str, Any], asked: Asked) -> Region:
     value = result.get("value")
     kind = result.get("type")
     if kind != "brushlabels" or not isinstance(value, dict) or value.get("format") != "rle":
-        raise AnswerError(f"a result of type '{kind}' is no region of a brush; draw it with the brush")
+        raise AnswerError(f"a result of type {kind!r} is no region of a brush; draw it with the brush")
     size = (result.get("original_height"), result.get("original_width"))
     if size != (asked.height, asked.width):
         raise AnswerError(f"a region is for {size[1]}x{size[0]} px, the image has {asked.width}x{asked.height}")
@@ -153,10 +156,15 @@ def _tasks(file: Path) -> Iterator[Mapping[str, Any]]:
         raise UserError(f"{file} is not readable as JSON: {error}. Export it again.") from None
     if not isinstance(content, list):
         raise UserError(f"{file} holds a {type(content).__name__} instead of a list of tasks: export it as 'JSON'.")
-    for each in content:
-        if not isinstance(each, dict) or not isinstance(each.get("annotations"), list):
-            raise UserError(f"{file} has a task without 'annotations'. Export the project as 'JSON', not 'JSON-MIN'.")
-        yield each
+    tasks = [each for each in content if isinstance(each, dict)]
+    if content and not any("annotations" in each for each in tasks):
+        raise UserError(f"No task of {file} has 'annotations'. Export the project as 'JSON', not 'JSON-MIN'.")
+    yield from tasks
+
+
+def shown(name: str) -> str:
+    """A foreign name as a terminal and a file can hold it."""
+    return name if name.isprintable() else ascii(name)
 
 
 def _brush(number: int, region: Region, asked: Asked, size: tuple[int, ...]) -> dict[str, Any]:

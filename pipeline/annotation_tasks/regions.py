@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,30 @@ Pixels = npt.NDArray[np.bool_]
 
 class AnswerError(ValueError):
     """What an annotation tool holds of one item cannot be used; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an annotation tool holds of one item.
+
+    Attributes:
+        mask: What is drawn. Shape: (H, W), taxonomy ids.
+        seen: Whether the file shows that somebody has looked at the image.
+        at: When it was answered, as far as the file tells.
+    """
+
+    mask: Mask
+    seen: bool
+    at: datetime | None
+
+
+def moment(text: object) -> datetime | None:
+    """A moment with its zone, as tools write it; None for whatever is none, since no order can be told by it."""
+    try:
+        found = datetime.fromisoformat(text.strip()) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None
 
 
 @dataclass(frozen=True)
@@ -64,7 +89,7 @@ def paint(found: Iterable[Region], height: int, width: int, classes: Taxonomy) -
     mask = np.full((height, width), classes.ignore_index, np.uint8)
     for region in found:
         if region.label not in classes.names:
-            raise AnswerError(f"'{region.label}' is no class of the taxonomy: {', '.join(classes.names)}")
+            raise AnswerError(f"{region.label!r} is no class of the taxonomy: {', '.join(classes.names)}")
         check_place(region.left, region.top, region.pixels.shape, (height, width))
         place = np.s_[region.top :, region.left :]
         rows, columns = region.pixels.shape

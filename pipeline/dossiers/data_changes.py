@@ -13,6 +13,7 @@ from pipeline.dossiers.wording import minus
 from pipeline.errors import UserError
 from pipeline.files import read_table
 from pipeline.prepare import TILED_SPLITS
+from pipeline.releasing.recorded_changes import ClassChange
 from pipeline.scores import stacked
 from training.metrics import ratio
 
@@ -53,7 +54,7 @@ class DataChanges:
     Attributes:
         splits: The items of training, validation and holdout, as far as both versions keep their list.
         shares: Class shares of the training tiles and of the holdouts, as far as both versions keep their counts.
-        notes: A sentence for each thing that a version does not keep.
+        notes: A sentence for each thing that a version does not keep, and for what a migration rewrote.
     """
 
     splits: list[SplitChanges]
@@ -66,7 +67,7 @@ def data_changes(candidate: Evidence, champion: Evidence) -> DataChanges:
     return DataChanges(
         splits=[*_taught(candidate, champion), *_measured(candidate, champion)],
         shares=list(_shares(candidate, champion)),
-        notes=[note for side in (candidate, champion) for note in _lacking(side)],
+        notes=[*_migrated(candidate, champion), *(note for side in (candidate, champion) for note in _lacking(side))],
     )
 
 
@@ -93,7 +94,17 @@ def _shares(candidate: Evidence, champion: Evidence) -> Iterator[Shares]:
     for title, pixels in (("Training tiles", _tile_px), ("Holdout at registration", _holdout_px)):
         before, after = pixels(champion), pixels(candidate)
         if before is not None and after is not None:
-            yield Shares(title, _share_rows(before, after, candidate.taxonomy.names))
+            # The champion's classes as they are called today, and not by ids that a migration has given to others.
+            same = ClassChange(champion.taxonomy, candidate.taxonomy).same[:-1, :-1]
+            yield Shares(title, _share_rows(before @ same, after, candidate.taxonomy.names))
+
+
+def _migrated(candidate: Evidence, champion: Evidence) -> Iterator[str]:
+    if ClassChange(champion.taxonomy, candidate.taxonomy).becomes is not None:
+        yield (
+            "The taxonomy was migrated in between: relabelled items include those whose masks the migration alone "
+            "rewrote, since a version keeps digests of its masks and not the masks."
+        )
 
 
 def _lacking(side: Evidence) -> Iterator[str]:

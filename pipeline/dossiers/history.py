@@ -10,7 +10,6 @@ from pipeline.dossiers.changes import (
     commit_changes,
     export_facts,
     setting_changes,
-    taxonomy_changes,
 )
 from pipeline.dossiers.data_changes import DataChanges, data_changes
 from pipeline.dossiers.facts import Fact, beside
@@ -18,6 +17,7 @@ from pipeline.dossiers.inputs import RunFacts
 from pipeline.dossiers.sides import Evidence
 from pipeline.dossiers.wording import UNKNOWN, at_commit, moment
 from pipeline.gating.verdict import Verdict
+from pipeline.releasing.recorded_changes import ClassChange
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Changes:
 
     Attributes:
         data: Items and class shares.
-        taxonomy: Sentences.
+        taxonomy: Sentences: what recorded migrations made of the classes, and what else differs.
         settings: That differ.
         settings_note: What could not be compared.
         commits: Between them; or why they are not known.
@@ -48,7 +48,7 @@ def changes(repository: Path | None, candidate: Evidence, champion: Evidence) ->
     beside_them = f"Files differed from the commit when {' and '.join(dirty)} was made." if dirty else ""
     return Changes(
         data=data_changes(candidate, champion),
-        taxonomy=taxonomy_changes(champion.taxonomy, candidate.taxonomy),
+        taxonomy=ClassChange(champion.taxonomy, candidate.taxonomy).sentences(),
         settings=setting_changes(_settings(champion), _settings(candidate)),
         settings_note=_settings_note(candidate.side.run, champion.side.run),
         commits=commits if isinstance(commits, CommitChanges) else None,

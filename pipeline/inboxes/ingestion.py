@@ -13,6 +13,7 @@ from pipeline.images import Limits
 from pipeline.inboxes.manifest import BatchError, Manifest
 from pipeline.ingest import Target, add, begun
 from pipeline.intake import Intake, Rules
+from pipeline.intake_report import held_out
 from pipeline.parts import BATCH_NAME, check_classes
 from pipeline.releasing.purged import read_record
 from pipeline.splits import SplitParams, read_ledger
@@ -29,12 +30,14 @@ class Taken:
         unchanged: Items that another batch holds just so.
         left_out: Why items could not be used, by name.
         outcome: What happened, as a sentence.
+        held_out: How many of the items that entered change the holdout.
     """
 
     accepted: int
     unchanged: int
     left_out: dict[str, str]
     outcome: str
+    held_out: int
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class Ingestion:
         except UserError as error:
             raise BatchError(_as_named_there(str(error), root)) from None
         left_out = {item: _as_named_there(why, root) for item, why in sorted(intake.rejects.items())}
-        return Taken(len(intake.fingerprints), intake.unchanged, left_out, outcome)
+        return Taken(len(intake.fingerprints), intake.unchanged, left_out, outcome, held_out(intake))
 
     def _ingest(self, root: Path, name: str, manifest: Manifest) -> tuple[Intake, str]:
         source = read_source(root, manifest.format)

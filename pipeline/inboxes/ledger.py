@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
+from pipeline.spreadsheets import as_meant, as_text
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 
@@ -54,7 +55,7 @@ def read_judged(path: Path) -> list[Judged]:
             raise UserError(
                 f"{path}, line {number}: expected {','.join(HEADER)}; received {line}. Restore it from git."
             )
-    return [Judged(*line) for line in lines[1:]]
+    return [Judged(*map(as_meant, line)) for line in lines[1:]]
 
 
 def append_judged(path: Path, row: Judged) -> None:
@@ -65,5 +66,5 @@ def append_judged(path: Path, row: Judged) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)
-    writer.writerows(astuple(each) for each in [*rows, row])
+    writer.writerows(map(as_text, astuple(each)) for each in [*rows, row])
     write_atomic(path, buffer.getvalue())

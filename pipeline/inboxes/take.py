@@ -15,6 +15,7 @@ from pipeline.inboxes.manifest import MANIFEST, REPORT, BatchError, BatchLimits,
 from pipeline.inboxes.outcomes import Fate, Outcome
 from pipeline.inboxes.store import DONE, REJECTED, Entry, Store
 from pipeline.inboxes.transfer import Fetch, Pace
+from pipeline.intake_report import holdout_changes
 
 PLACES = {ledger.ACCEPTED: DONE, ledger.REJECTED: REJECTED}
 DIGITS = 8  # of the digest, in names
@@ -153,7 +154,8 @@ class Taker:
         fetched = fetch.all(manifest, found.entries)
         deque(progress(fetched, total=len(manifest.files), label=f"fetch {found.batch}"), maxlen=0)
         taken = self.ingestion.take(staging / "files", found.name, manifest)
-        note = f"{taken.accepted} items, {taken.unchanged} unchanged, {len(taken.left_out)} left out"
+        counts = f"{taken.accepted} items, {taken.unchanged} unchanged, {len(taken.left_out)} left out"
+        note = "; ".join(filter(None, [counts, holdout_changes(taken.held_out)]))
         extra = {"dataset_batch": found.name, "unlisted_files": len(found.entries) - len(manifest.files) - 1}
         return self._settle(found, Fate.ACCEPTED, note, {**asdict(taken), **extra})
 

@@ -1,8 +1,4 @@
-"""What was decided about doubted masks: an append-only CSV in git, of which an item's latest row counts.
-
-A spreadsheet runs a cell that begins with `=`, `+`, `-` or `@`. Names and notes are data and may begin so: such a cell
-(and one that begins with a quote) is written with a single quote before it, which reading takes away again.
-"""
+"""What was decided about doubted masks: an append-only CSV in git, of which an item's latest row counts."""
 
 import csv
 import io
@@ -18,10 +14,9 @@ from pydantic import ConfigDict
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
 from pipeline.params import Section
+from pipeline.spreadsheets import as_meant, as_text
 
 COLUMNS = ["item_id", "revision", "decision", "kind", "by", "at", "note"]
-QUOTE = "'"
-RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r", QUOTE)
 
 
 class DecisionParams(Section):
@@ -131,15 +126,10 @@ def _cells(row: Decision) -> list[str]:
     return [str(as_text(cell)) for cell in cells]
 
 
-def as_text(cell: object) -> object:
-    """A cell that no spreadsheet runs: text that begins like a formula gets a quote before it."""
-    return f"{QUOTE}{cell}" if isinstance(cell, str) and cell.startswith(RUN_BY_SPREADSHEETS) else cell
-
-
 def _decision(cells: list[str], where: str) -> Decision:
     if len(cells) != len(COLUMNS):
         raise UserError(f"{where}: expected {len(COLUMNS)} cells ({','.join(COLUMNS)}), received {cells}.")
-    item_id, revision, decision, kind, by, at, note = (cell.removeprefix(QUOTE) for cell in cells)
+    item_id, revision, decision, kind, by, at, note = map(as_meant, cells)
     try:
         row = Decision(item_id, int(revision), Choice(decision), kind, by, datetime.fromisoformat(at), note)
     except ValueError as error:

@@ -12,7 +12,7 @@ Scores = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
 
 WORST = 30.0  # log odds, as what needs no comparison counts
-TAIL = (0.7, 0.9)  # quantiles that the tail's slope is taken from
+TAIL = (0.6, 0.85)  # quantiles that the tail's slope is taken from
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from pipeline.releasing.git import Git
 
 SCHEMA = 1
 FOLDER = Path("data/releases")
+# What a word alone would leave open.
+WORDS = {"relabelled": "relabelled by people", "migrated": "rewritten by a taxonomy migration alone"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class Card:
         bytes: Size of its files.
         parts: How many parts it has.
         content_digest: Over every row, the taxonomy and the acknowledged flaws.
-        changes: Items added, removed, relabelled, replaced and moved, and `since` which release.
+        changes: Items added, removed, relabelled, replaced, moved and migrated, and `since` which release. Relabelled
+            are those that somebody drew anew; migrated are those whose masks a taxonomy migration alone rewrote.
+            `holdout` has the counts of the held-out items.
         content: Items, groups, classes, splits, annotators, sources, sampling, validation, quarantine.
     """
 
@@ -121,8 +125,10 @@ def _facts(card: Card) -> list[tuple[str, str]]:
 
 
 def _changes(card: Card) -> list[tuple[str, ...]]:
-    counts = [(name, f"{count:,}") for name, count in card.changes.items() if name != "since"]
-    return [("items", "count"), *counts] if card.changes["since"] else []
+    counts = {name: count for name, count in card.changes.items() if name not in {"since", "holdout"}}
+    counts |= {f"{name} in the holdout": count for name, count in card.changes.get("holdout", {}).items()}
+    rows = [(WORDS.get(name, name), f"{count:,}") for name, count in counts.items()]
+    return [("items", "count"), *rows] if card.changes["since"] else []
 
 
 def _classes(content: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Compares two releases: which items came, went or changed, and what became of every labelled pixel."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PLACE = ["part_md5", "row_group", "row"]
+KINDS = ("added", "removed", "relabelled", "replaced", "moved", "migrated")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Items:
         relabelled: With another mask.
         replaced: With another image.
         moved: In another split.
+        migrated: With another mask that says what it said, once its classes are called as migrations called them.
     """
 
     before: int
@@ -41,11 +43,12 @@ class Items:
     relabelled: list[str]
     replaced: list[str]
     moved: list[str]
+    migrated: list[str] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many were added, removed, relabelled, replaced and moved."""
-        return {name: len(getattr(self, name)) for name in ("added", "removed", "relabelled", "replaced", "moved")}
+        """How many were added, removed, relabelled, replaced and moved, and how many were migrated alone."""
+        return {name: len(getattr(self, name)) for name in KINDS}
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def compare_items(old: Release, new: Release) -> Items:
     """Finds the items that differ.
 
     A row that lies at the same place of the same part is the same row, so no byte of it is read. Of the others the
-    masks are.
+    masks are, and what differs in any byte counts as relabelled: `apart` finds those that migrations alone rewrote.
     """
     before, after = (release.index for release in (old, new))
     if before.empty or after.empty:
@@ -89,6 +92,32 @@ def compare_items(old: Release, new: Release) -> Items:
         replaced=sorted(candidates.loc[differing, "item_id"]),
         moved=sorted(both.loc[both["split_old"].fillna("") != both["split_new"].fillna(""), "item_id"]),
     )
+
+
+def apart(old: Release, new: Release, items: Items, limits: Limits) -> Items:
+    """Tells the items that migrations alone rewrote from those that somebody drew anew.
+
+    Args:
+        old: The release before.
+        new: The release after.
+        items: What `compare_items` found.
+        limits: What is refused before decoding.
+
+    Returns:
+        The same where no recorded migration lies between: then no mask is decoded.
+    """
+    classes = ClassChange(old.taxonomy, new.taxonomy)
+    if classes.becomes is None:
+        return items
+    found = [each.item_id for each in agreements(old, new, items.relabelled, limits) if is_migrated(each, classes)]
+    return replace(items, relabelled=sorted(set(items.relabelled) - set(found)), migrated=sorted(found))
+
+
+def is_migrated(each: Relabelled, classes: ClassChange) -> bool:
+    """Whether a recorded migration explains every pixel of an item's mask."""
+    if classes.becomes is None or each.agreement is None:
+        return False
+    return not each.agreement[~classes.same].any()
 
 
 def agreements(old: Release, new: Release, relabelled: list[str], limits: Limits) -> Iterator[Relabelled]:

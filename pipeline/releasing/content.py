@@ -16,6 +16,7 @@ from pipeline.params import read_section
 from pipeline.parts import parts
 from pipeline.prepare import accepted_items, dataset_digest
 from pipeline.read_facts import FactStore, read_facts
+from pipeline.releasing.accepted import accepted_digests
 from pipeline.scores import stacked
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ class Content:
     Attributes:
         digest: Over every row, the taxonomy and the acknowledged flaws: equal content, equal digest.
         facts: What the card says of it, by the card's own names.
+        accepted: Digests of the accepted items, for the file beside the card.
     """
 
     digest: str
     facts: dict[str, Any]
+    accepted: dict[str, str]
 
 
 def read_content(root: Path, dataset: "Release", taxonomy: "Taxonomy", params: Path) -> Content:
@@ -73,7 +76,8 @@ def read_content(root: Path, dataset: "Release", taxonomy: "Taxonomy", params: P
     digest = digest_json([taxonomy.model_dump(mode="json"), acknowledged, listed, accepted_digest])
     facts = _counts(dataset) | _shares(catalog, taxonomy) | _validation(root, verdict)
     facts |= {"dataset_digest": accepted_digest}
-    return Content(digest, facts | {"splits": _splits(dataset.index, judged), "taxonomy_version": taxonomy.version})
+    facts |= {"splits": _splits(dataset.index, judged), "taxonomy_version": taxonomy.version}
+    return Content(digest, facts, accepted_digests(accepted))
 
 
 def _with_digests(root: Path, dataset: "Release", taxonomy: "Taxonomy", params: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline.images import Limits
 from pipeline.releasing.card import Card
-from pipeline.releasing.comparison import Items, Relabelled, agreements, compare_items
+from pipeline.releasing.comparison import Items, Relabelled, agreements, compare_items, is_migrated
 from pipeline.releasing.reader import Release
 from pipeline.releasing.recorded_changes import ClassChange
 
@@ -66,7 +66,6 @@ class Difference:
         old: The release before.
         new: The release after.
         items: Items by what became of them.
-        migrated: Items whose masks say what they said, once their classes are called as migrations called them.
         relabelled: The relabelled items, the most changed first.
         before: The classes that the relabelled items' pixels had, by their new names where migrations recorded them.
         matrix: Pixels of all relabelled items by class in `before` and new class, void last.
@@ -78,7 +77,6 @@ class Difference:
     old: Release
     new: Release
     items: Items
-    migrated: list[str]
     relabelled: list[ItemChange]
     before: list[str]
     matrix: npt.NDArray[np.int64]
@@ -88,7 +86,7 @@ class Difference:
     @property
     def counts(self) -> dict[str, int]:
         """How many items were added, removed, relabelled, replaced and moved, and how many were migrated alone."""
-        return self.items.counts | {"migrated": len(self.migrated)}
+        return self.items.counts
 
     @property
     def row_names(self) -> list[str]:
@@ -117,7 +115,7 @@ class Difference:
             "removed": self.items.removed,
             "replaced": self.items.replaced,
             "moved": self.items.moved,
-            "migrated": self.migrated,
+            "migrated": self.items.migrated,
             "relabelled": [vars(each) for each in self.relabelled],
             "agreement": {"old": self.row_names, "new": self.column_names, "px": self.matrix.tolist()},
             "classes": [vars(each) for each in self.classes],
@@ -158,17 +156,16 @@ def differ(old: Release, new: Release, cards: tuple[Card | None, Card | None], l
     changed, migrated = [], []
     for each in agreements(old, new, items.relabelled, limits):
         folded = None if each.agreement is None else classes.folded(each.agreement)
-        change = _change(each, folded, *names)
-        if classes.becomes is not None and not (change.changed_px or change.problem):
+        if is_migrated(each, classes):
             migrated.append(each.item_id)
             continue
         if folded is not None:
             matrix += folded
-        changed.append(change)
+        changed.append(_change(each, folded, *names))
     changed.sort(key=lambda each: (-each.share, each.item_id))
-    items = replace(items, relabelled=sorted(each.item_id for each in changed))
+    items = replace(items, relabelled=sorted(each.item_id for each in changed), migrated=migrated)
     shares = _shares(*cards, classes)
-    return Difference(old, new, items, migrated, changed, classes.before, matrix, classes.sentences(), shares)
+    return Difference(old, new, items, changed, classes.before, matrix, classes.sentences(), shares)
 
 
 def varied(changes: Iterable[ItemChange], count: int) -> list[str]:

@@ -121,7 +121,7 @@ def _names(difference: Difference) -> str:
         ("Added", items.added),
         ("Removed", items.removed),
         ("Relabelled", [each.item_id for each in difference.relabelled]),
-        ("Migrated, and not otherwise relabelled", difference.migrated),
+        ("Migrated, and not otherwise relabelled", difference.items.migrated),
         ("With another image", items.replaced),
         ("In another split", items.moved),
     ):

@@ -70,6 +70,13 @@ class Git:
         """
         if self.ask("rev-parse", "--git-dir") is None:
             raise UserError(f"{self.root} is no git repository: a release is a commit and a tag. Run `git init`.")
+        if folder := (self.ask("rev-parse", "--show-prefix") or "").rstrip("/"):
+            raise UserError(
+                f"{self.root} is the folder '{folder}' of a git repository, and no release of it could be read again: "
+                "a workspace is a repository of its own. Make it one, with its history: git subtree split "
+                f"--prefix={folder} --branch=workspace at the repository's root, then "
+                "git clone --branch=workspace --single-branch THERE ANOTHER-FOLDER."
+            )
         if self.ask("rev-parse", "--verify", "--quiet", "HEAD") is None:
             raise UserError(f"The git repository of {self.root} has no commit yet. Commit the project's files first.")
         if self.branch() is None:
@@ -165,15 +172,20 @@ class Git:
 
     def as_committed(self, path: Path) -> bool:
         """Whether git keeps the file, and it is as the last commit has it."""
-        words = ("--quiet", "HEAD", "--", path.as_posix())
-        return self.keeps(path) and self.ask("diff", *words) is not None
+        here = self.ask("hash-object", "--", path.as_posix())  # `git diff` would write the index anew
+        return self.keeps(path) and here is not None and here == self.ask("rev-parse", f"HEAD:./{path.as_posix()}")
 
     def keeps(self, path: Path) -> bool:
         """Whether git keeps the file."""
         return self.ask("ls-files", "--error-unmatch", "--", path.as_posix()) is not None
 
-    def push(self, remote: str, *tags: str) -> None:
+    def push(self, remote: str, *tags: str, behind: str = "") -> None:
         """Pushes tags, and the branch with them where it has the commit of the last: all or nothing.
+
+        Args:
+            remote: Where to.
+            tags: The tags, the newest last.
+            behind: What to do where somebody pushed in between.
 
         Raises:
             UserError: The remote refuses, since somebody pushed in between or one may not write there.
@@ -197,8 +209,8 @@ class Git:
             )
         if rejected:
             raise UserError(
-                f"The git remote '{remote}' refused {names}: {said}\nIf somebody pushed before you: "
-                f"git tag -d {newest}, git pull --rebase, then release again. The data is pushed and stays."
+                f"The git remote '{remote}' refused {names}: {said}\nThe data is pushed and stays. If somebody pushed "
+                f"before you: {behind}"
             )
         raise OutageError(
             f"{names} stands here but not on the git remote '{remote}': {said}. The same command again pushes it."
@@ -207,7 +219,13 @@ class Git:
     def _run(self, words: Iterable[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
-                ["git", *words], cwd=self.root, input=text, capture_output=True, text=True, check=False
+                ["git", *words],
+                cwd=self.root,
+                input=text,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",  # messages and files that others committed need not be UTF-8
+                check=False,
             )
         except FileNotFoundError:
             raise UserError("There is no git on this machine: a release is a commit and a tag. Install it.") from None

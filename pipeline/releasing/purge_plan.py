@@ -4,11 +4,10 @@ Nothing is remembered between runs: whatever a killed purge has left shows here 
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,12 +15,14 @@ import pyarrow.parquet as pq
 from pipeline.command import progress
 from pipeline.errors import UserError, near_names
 from pipeline.parts import parts
+from pipeline.releasing.derived import Derived, Gone, find_derived
 from pipeline.releasing.git import Git
 from pipeline.releasing.history import dataset_lists
 from pipeline.releasing.pointer import Pointer
 from pipeline.releasing.purged import RECORD, Record, item_digest, read_record
 from pipeline.releasing.reader import only_parts
 from pipeline.releasing.storage import Place, away, open_places, open_repo
+from pipeline.releasing.unharmed import DamagedError, opened_object
 from pipeline.releasing.verification import md5_of
 
 NOTHING = "0" * 32
@@ -65,6 +66,7 @@ class Plan:
         doomed: The parts to rewrite, by digest.
         stale: Files of the workspace whose content the record says is gone.
         left: Parts that the record says are gone, by place, where they lie still.
+        derived: What stages and actions made of the items.
     """
 
     root: Path
@@ -82,6 +84,7 @@ class Plan:
     doomed: dict[str, Doomed] = field(default_factory=dict)
     stale: dict[Path, str] = field(default_factory=dict)
     left: dict[str, list[str]] = field(default_factory=dict)
+    derived: Derived = field(default_factory=Derived)
 
     def dooms(self, item_id: str, sha256: str) -> bool:
         """Whether a row goes: by its item, or since it has the same image."""
@@ -90,7 +93,12 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether nothing is left to do."""
-        return not (self.doomed or self.stale or self.left or self.pointer_is_stale)
+        return not (self.parts_are_left or self.derived)
+
+    @property
+    def parts_are_left(self) -> bool:
+        """Whether a part with what is to go, or its name, is anywhere."""
+        return bool(self.doomed or self.stale or self.left or self.pointer_is_stale)
 
     @property
     def pointer_is_stale(self) -> bool:
@@ -110,8 +118,9 @@ def look(root: Path, dataset: Path, names: set[str]) -> Plan:
         names: Items; what the record names is removed again wherever it has come back to, so this may be empty.
 
     Raises:
-        UserError: No part has such an item, or the workspace's dataset is not checked out.
-        OutageError: A remote does not answer.
+        UserError: No part has such an item, the workspace's dataset is not checked out, or a part is damaged wherever
+            it lies.
+        OutageError: A remote does not answer, or is a folder that is not there.
     """
     _refuse_unfetched(Git(root))
     repo = open_repo(root)
@@ -119,8 +128,11 @@ def look(root: Path, dataset: Path, names: set[str]) -> Plan:
     plan.releases = dataset_lists(plan.git, dataset)
     for place in plan.places:
         with away("Looking", place):
-            place.has(NOTHING)  # one that is away is found out now, not half-way
-    tables = {**_known_parts(plan), **_workspace_parts(plan)}
+            # One that is away is found out now, not half-way: what lies there would be kept, and said to be gone.
+            place.has(NOTHING)
+    _read_lists(plan)
+    tables = _workspace_parts(plan)
+    tables |= _known_parts(plan, set(tables))
     plan.images |= set(plan.record.images)
     for rows, _ in tables.values():
         plan.images |= {sha256 for item, sha256 in rows if item in names}
@@ -132,7 +144,24 @@ def look(root: Path, dataset: Path, names: set[str]) -> Plan:
             here = [md5 for md5 in plan.record.parts if place.has(md5)]
         if here:
             plan.left[place.name] = here
+    plan.derived = _derived(plan)
     return plan
+
+
+def _derived(plan: Plan) -> Derived:
+    parts_gone = plan.doomed.keys() | plan.record.parts.keys()
+    return find_derived(
+        Gone(
+            root=plan.root,
+            git=plan.git,
+            places=plan.places,
+            dataset=plan.dataset,
+            lists={md5 for md5, listed in plan.lists.items() if not parts_gone.isdisjoint(listed.values())},
+            images=plan.images,
+            at=max((datetime.fromisoformat(purge.at).timestamp() for purge in plan.record.purges), default=0.0),
+            parts_are_left=plan.parts_are_left,
+        )
+    )
 
 
 def _refuse_unfetched(git: Git) -> None:
@@ -146,34 +175,40 @@ def _refuse_unfetched(git: Git) -> None:
         )
 
 
-@contextmanager
-def opened_object(places: list[Place], md5: str) -> Iterator[BinaryIO | None]:
-    """Opens an object at the first place that has it; None where none has."""
-    for place in places:
-        with away(f"Reading {md5}", place):
-            if place.has(md5):
-                with place.odb.fs.open(place.odb.oid_to_path(md5), "rb") as file:
-                    yield file
-                return
-    yield None
-
-
-def _known_parts(plan: Plan) -> dict[str, tuple[Rows, list[Path]]]:
-    """The rows of every part that git knows, or of what stands in for it."""
-    of_parts: dict[str, set[str]] = {}
+def _read_lists(plan: Plan) -> None:
     for md5, tags in plan.releases.items():
-        with opened_object(plan.places, md5) as file:
-            if file is None:
-                plan.unread.append(f"the list {md5}{_of(tags)}")
-                continue
-            plan.lists[md5] = only_parts({entry["relpath"]: entry["md5"] for entry in json.load(file)})
-        for part in plan.lists[md5].values():
-            of_parts.setdefault(plan.record.stand_in(part), set()).update(tags)
+        what = f"the list {md5}{_of(tags)}"
+        try:
+            with opened_object(plan.places, md5, what) as file:
+                if file is None:
+                    plan.unread.append(f"{what} is in no place, so nobody can tell what it holds")
+                    continue
+                entries = json.load(file)
+        except DamagedError as error:
+            plan.unread.append(str(error))
+        else:
+            plan.lists[md5] = only_parts({entry["relpath"]: entry["md5"] for entry in entries})
+    for place in plan.places[1:] if plan.releases else []:
+        with away("Looking", place):
+            if not any(place.has(md5) for md5 in plan.releases):  # the folder of a disk that is not mounted, say
+                plan.unread.append(
+                    f"{place.name} ({place.url}) has none of the datasets that git knows: where it should, mount it or "
+                    "mend its address, and run this again"
+                )
+
+
+def _known_parts(plan: Plan, seen: set[str]) -> dict[str, tuple[Rows, list[Path]]]:
+    """The rows of every part that git knows, or of what stands in for it, but for those that were looked into."""
+    of_parts: dict[str, set[str]] = {}
+    for md5, listed in plan.lists.items():
+        for part in listed.values():
+            of_parts.setdefault(plan.record.stand_in(part), set()).update(plan.releases[md5])
     found: dict[str, tuple[Rows, list[Path]]] = {}
-    for md5, tags_of_part in progress(of_parts.items(), total=len(of_parts), label="look into the parts"):
-        with opened_object(plan.places, md5) as file:
+    for md5 in progress(unseen := sorted(of_parts.keys() - seen), total=len(unseen), label="look into the parts"):
+        what = f"the part {md5}{_of(sorted(of_parts[md5]))}"
+        with opened_object(plan.places, md5, what) as file:
             if file is None:
-                plan.unread.append(f"the part {md5}{_of(sorted(tags_of_part))}")
+                plan.unread.append(f"{what} is in no place, so nobody can tell what it holds")
             else:
                 found[md5] = (_rows(file, md5), [])
     return found

@@ -4,19 +4,21 @@ What stands in for a part is on every remote, and in the record, before the part
 rest of the work by looking again.
 """
 
+import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipeline.command import progress
 from pipeline.errors import OutageError, UserError
 from pipeline.files import atomic_path
 from pipeline.provenance import author
 from pipeline.releasing.derived import drop_derived
-from pipeline.releasing.purge_plan import Plan, opened_object
+from pipeline.releasing.purge_plan import Doomed, Plan
 from pipeline.releasing.purged import (
     RECORD,
     SCHEMA,
@@ -29,6 +31,7 @@ from pipeline.releasing.purged import (
 )
 from pipeline.releasing.rewriting import rewrite_without
 from pipeline.releasing.storage import Place, away
+from pipeline.releasing.unharmed import opened_object, unharmed
 from pipeline.releasing.verification import CHUNK_BYTES, md5_of
 
 SCRATCH = Path(".segloop/purge")
@@ -65,19 +68,25 @@ class Purging:
 
 
 def rewrite(purging: Purging) -> None:
-    """Writes the doomed parts anew, into the cache, without the rows that go."""
+    """Writes the doomed parts anew, into the cache, without the rows that go.
+
+    Raises:
+        UserError: A part is nowhere unharmed.
+    """
+    from dvc.fs import LocalFileSystem
+
     plan = purging.plan
     scratch = plan.root / SCRATCH
-    scratch.mkdir(parents=True, exist_ok=True)
-    cache = plan.places[0]
+    shutil.rmtree(scratch, ignore_errors=True)  # what a killed purge has left may hold what goes now
+    scratch.mkdir(parents=True)
     for part in progress(list(plan.doomed.values()), total=len(plan.doomed), label="rewrite"):
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             target = Path(folder) / "part.parquet"
-            with opened_object(plan.places, part.md5) as file:
-                rewrite_without(file or part.files[0], target, plan.dooms)
+            with _opened_part(plan, part) as source:
+                rewrite_without(source, target, plan.dooms)
             with target.open("rb") as file:
                 purging.new[part.md5] = md5_of(file)
-            _add(cache, target, purging.new[part.md5])
+            _put(plan.places[0], purging.new[part.md5], str(target), LocalFileSystem())
 
 
 def spread(purging: Purging) -> None:
@@ -138,11 +147,11 @@ def mend_workspace(purging: Purging) -> None:
     plan = purging.plan
     files = {**plan.stale, **{file: part.md5 for part in plan.doomed.values() for file in part.files}}
     for file, md5 in sorted(files.items()):
-        with opened_object(plan.places, purging.stand_in(md5)) as source, atomic_path(file) as temporary:
+        new = purging.stand_in(md5)
+        with opened_object(plan.places, new, f"the part {new}") as source, atomic_path(file) as temporary:
             assert source is not None
             with temporary.open("wb") as target:
-                while chunk := source.read(CHUNK_BYTES):
-                    target.write(chunk)
+                shutil.copyfileobj(source, target, CHUNK_BYTES)
     if not files and not plan.pointer_is_stale:
         return
     if not (plan.root / plan.dataset.with_name(f"{plan.dataset.name}.dvc")).exists():
@@ -162,13 +171,14 @@ def forget(purging: Purging) -> None:
 
 
 def forget_derived(purging: Purging) -> None:
-    """Deletes tiles and pictures that were made from the items, as far as DVC keeps them, and the facts of them."""
-    for line in drop_derived(purging.plan, purging.record):
+    """Deletes tiles and pictures that were made of the items, here and where DVC keeps them, and stored facts."""
+    for line in drop_derived(purging.plan.derived, purging.plan.places, purging.plan.root):
         purging.say(line)
 
 
 Step = Callable[[Purging], None]
-STEPS: tuple[Step, ...] = (rewrite, spread, write_record, mend_workspace, forget, forget_derived)
+# The parts go last: as long as one is there, whoever looks again knows what was made of it.
+STEPS: tuple[Step, ...] = (rewrite, spread, write_record, mend_workspace, forget_derived, forget)
 
 
 def carry_out(purging: Purging, steps: Sequence[Step] = STEPS) -> None:
@@ -177,36 +187,43 @@ def carry_out(purging: Purging, steps: Sequence[Step] = STEPS) -> None:
         step(purging)
 
 
+@contextmanager
+def _opened_part(plan: Plan, part: Doomed) -> Iterator[BinaryIO]:
+    """The workspace's own file where there is one, since its digest has been taken; else an unharmed object."""
+    for file in part.files:
+        with file.open("rb") as source:
+            if md5_of(source) == part.md5:
+                source.seek(0)
+                yield source
+                return
+    with opened_object(plan.places, part.md5, f"the part {part.md5}") as found:
+        if found is None:
+            raise UserError(f"The part {part.md5} has changed or gone while the purge looked. Run it again.")
+        yield found
+
+
 def _ensure(plan: Plan, place: Place, md5: str) -> None:
-    if _unharmed(place, md5):
+    if unharmed(place, md5):
         return
-    source = next((each for each in plan.places if each is not place and _unharmed(each, md5)), None)
+    source = next((each for each in plan.places if each is not place and unharmed(each, md5)), None)
     if source is None:
         raise UserError(
-            f"The part {md5} stands in for one that was purged, and is neither in the cache nor on a remote: deleting "
-            "the other would lose the rows that were not purged. Push it from the clone that purged: `segloop purge`."
+            f"The part {md5} stands in for one that was purged, and is unharmed neither in the cache nor on a remote: "
+            "deleting the other would lose the rows that were not purged. Push it from the clone that purged: "
+            "`segloop purge`."
         )
-    with away("Sending", place):
-        path = source.odb.oid_to_path(md5)
-        place.odb.add([path], source.odb.fs, [md5], check_exists=False, verify=False)
-    if not _unharmed(place, md5):
+    _put(place, md5, source.odb.oid_to_path(md5), source.odb.fs)
+    if not unharmed(place, md5):
         raise OutageError(f"{place.name} ({place.url}) does not keep what it is sent: {md5}. Nothing was deleted.")
 
 
-def _unharmed(place: Place, md5: str) -> bool:
-    with away("Reading back", place):
-        if not place.has(md5):
-            return False
-        with place.odb.fs.open(place.odb.oid_to_path(md5), "rb") as file:
-            return md5_of(file) == md5
-
-
-def _add(cache: Place, file: Path, md5: str) -> None:
-    from dvc.fs import LocalFileSystem
-
-    local: Any = LocalFileSystem()
-    with away("Writing", cache):
-        cache.odb.add([str(file)], local, [md5], check_exists=False, verify=False)
+def _put(place: Place, md5: str, path: str, fs: Any) -> None:
+    if unharmed(place, md5):
+        return
+    with away("Writing", place):
+        if place.has(md5):
+            place.odb.delete(md5)  # it is damaged
+        place.odb.add([path], fs, [md5], check_exists=False, verify=False)
 
 
 def _delete(place: Place, md5: str) -> bool:

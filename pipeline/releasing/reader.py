@@ -163,23 +163,24 @@ class Release:
         try:
             with self.guard(), self.opener(part) as raw, pq.ParquetFile(raw) as file:
                 yield file
-        except _Gone:
+        except _Gone as gone:
             if why := self.losses.parts.get(part):
                 raise UserError(
                     f"The part {part} of {self.name} is gone: {why}. What holds its other rows ({self.parts[part]}) is "
-                    "neither in the cache nor on the remote: `segloop purge` in the clone that purged sends it again."
+                    f"neither in the cache nor on the remote: `segloop purge` in the clone that purged sends it again. "
+                    f"{gone}"
                 ) from None
             raise UserError(
                 f"{self.name}: {part} ({self.parts[part]}) is neither in the cache nor on the remote. "
                 "`segloop release` in a workspace that has it sends it again; where somebody purged it, `git pull` "
-                f"brings the record ({RECORD})."
+                f"brings the record ({RECORD}). {gone}"
             ) from None
         except pa.ArrowInvalid as error:
             raise UserError(f"{self.name}: {part} ({self.parts[part]}) is damaged: {error}.") from None
 
 
 class _Gone(Exception):  # noqa: N818 - it never leaves this module
-    """An object is in neither place."""
+    """An object is in neither place; says of the remote's folder that it is not there, where that is so."""
 
 
 def open_release(root: Path, revision: str) -> Release:
@@ -217,7 +218,9 @@ def open_release(root: Path, revision: str) -> Release:
         taxonomy=parse(Taxonomy, yaml.safe_load(files.read_text(str(TAXONOMY))), f"{revision}, {TAXONOMY}"),
         ledger=_ledger(ledger),
         opener=lambda part: (
-            _open(files, f"{dataset}/{part}") if stored[part] == listed[part] else _open_object(storage, stored[part])
+            _open(files, f"{dataset}/{part}", storage)
+            if stored[part] == listed[part]
+            else _open_object(storage, stored[part])
         ),
         guard=lambda: away(f"Reading {revision}", storage),
         losses=find_losses(record, only_parts(listed)),
@@ -239,11 +242,11 @@ def only_parts(files: dict[str, str]) -> dict[str, str]:
     return {path: md5 for path, md5 in sorted(files.items()) if PART.fullmatch(path)}
 
 
-def _open(files: Any, path: str) -> BinaryIO:
+def _open(files: Any, path: str, storage: Storage) -> BinaryIO:
     try:
         opened: BinaryIO = files.open(path, "rb")
     except FileNotFoundError:
-        raise _Gone from None
+        raise _Gone(storage.absent) from None
     return opened
 
 
@@ -252,7 +255,7 @@ def _open_object(storage: Storage, md5: str) -> BinaryIO:
         with suppress(FileNotFoundError):
             opened: BinaryIO = place.fs.open(place.oid_to_path(md5), "rb")
             return opened
-    raise _Gone
+    raise _Gone(storage.absent)
 
 
 def _plain(config: Any) -> dict[str, Any]:

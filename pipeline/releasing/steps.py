@@ -4,70 +4,34 @@ Each can be repeated: what is done already is found done. A tag is set last but 
 were read back from the remote; whoever dies in between leaves work for the next call and no promise that does not hold.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from pipeline.errors import OutageError, UserError, VerdictError
-from pipeline.files import read_json
-from pipeline.parts import refuse_absent
+from pipeline.errors import OutageError, UserError
+from pipeline.images import Limits
+from pipeline.params import read_section
+from pipeline.parts import read_index
 from pipeline.provenance import author, dvc_hash
+from pipeline.releasing.accepted import write_accepted
 from pipeline.releasing.card import SCHEMA, Card, card_at, card_files, parse_card, write_card
-from pipeline.releasing.comparison import Items, compare_items
-from pipeline.releasing.content import REMEDY, VALIDATION, read_content
+from pipeline.releasing.comparison import Items, apart, compare_items
+from pipeline.releasing.content import read_content
+from pipeline.releasing.held_out import held_out_changes
+from pipeline.releasing.judging import validate
 from pipeline.releasing.making import CONFIG, PARAMS, TAXONOMY, Making, start
 from pipeline.releasing.pointer import LOCK
 from pipeline.releasing.reader import Release, open_release
+from pipeline.releasing.rehearsal import rehearsal
 from pipeline.releasing.storage import away, check_no_secret, ensure_remote, open_repo, open_storage
 from pipeline.releasing.verification import Verifier, folder_objects, send_again
 from pipeline.releasing.workspace import open_workspace
-from pipeline.splits import check_appended, parse_ledger, read_ledger
 from pipeline.taxonomy import load_taxonomy
 
 MEMORY = Path(".segloop/releases/verified.json")
-REPRO = [sys.executable, "-m", "dvc", "repro", "validate"]
 
 Step = Callable[[Making], None]
-
-
-def validate(making: Making) -> None:
-    """Brings catalogue and verdict in line with today's bytes.
-
-    Raises:
-        VerdictError: The dataset fails.
-        UserError: It is not in the workspace, could not be judged, or the split ledger was rewritten since the last
-            release.
-    """
-    refuse_absent(making.root / making.paths.path)
-    _check_ledger(making)
-    verdict = making.root / VALIDATION / "verdict.json"
-    before = _stamp(verdict)
-    here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages are `python -m ...`
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "validate"],
-        cwd=making.root,
-        env=os.environ | {"PATH": here},
-        check=False,
-    )
-    if done.returncode and _stamp(verdict) != before and not read_json(verdict, REMEDY)["passed"]:
-        raise VerdictError(
-            f"The dataset fails its validation, so there is no release: see {VALIDATION}/docs/index.html."
-        )
-    if done.returncode:
-        raise UserError("`dvc repro validate` failed, and says above why: there is no release without a verdict.")
-
-
-def _check_ledger(making: Making) -> None:
-    """What models learnt from must not become holdout by an edit: rows are only added to what the last release had."""
-    ledger = making.paths.splits
-    before = making.git.show(making.last, ledger) if making.last else None
-    if making.last and before is not None:
-        check_appended(
-            parse_ledger(f"{before}\n", f"{ledger} of {making.last}"), read_ledger(making.root / ledger), making.last
-        )
 
 
 def add(making: Making) -> None:
@@ -95,16 +59,35 @@ def add(making: Making) -> None:
 
 def look(making: Making) -> None:
     """Reads what is to be released, and finds out whether it is anything new."""
-    taxonomy = load_taxonomy(making.root / TAXONOMY)
+    taxonomy, stages = load_taxonomy(making.root / TAXONOMY), making.stages
     workspace = open_workspace(
-        making.root, making.paths.path, making.root / making.paths.splits, taxonomy, making.folder_md5 or None
+        stages, making.paths.path, stages / making.paths.splits, taxonomy, making.folder_md5 or None
     )
-    making.content = read_content(making.root, workspace, taxonomy, making.root / PARAMS)
+    making.content = read_content(stages, workspace, taxonomy, making.root / PARAMS)
     last = card_at(making.git, making.last) if making.last else None
     if last and last.content_digest == making.content.digest:
         making.unchanged, making.tag, making.folder_md5 = True, making.last, last.dvc_md5
     elif making.last:
         making.changes = _changes(making, workspace)
+        refuse_lost(making)
+
+
+def refuse_lost(making: Making) -> None:
+    """Refuses to leave items out that nobody removed: somebody's batch that was pulled by git, and not by DVC.
+
+    Raises:
+        UserError: Items of the last release are gone without a tombstone, and it was not asked for.
+    """
+    gone = set(making.changes.removed) if making.changes else set()
+    if not gone or making.without_lost:
+        return
+    lost = sorted(gone - set(read_index(making.stages / making.paths.path, tombstones=True)["item_id"]))
+    if lost:
+        raise UserError(
+            f"{len(lost)} items of {making.last} are not here, though nobody removed them, first '{lost[0]}'. Bring "
+            f"them: dvc pull {making.paths.path}; or git restore {making.pointer.file}, then dvc checkout. To release "
+            "without them on purpose: --without-lost."
+        )
 
 
 def push(making: Making) -> None:
@@ -153,9 +136,11 @@ def verify(making: Making) -> None:
 
 
 def describe(making: Making) -> None:
-    """Writes the release card; one that tells of the same release stays as it is."""
+    """Writes the release card and the digests of its items; a card that tells of the same release stays as it is."""
     if making.unchanged:
         return
+    assert making.content is not None
+    write_accepted(making.root, making.tag, making.content.accepted)
     card = _card(making)
     written = card_files(card.version)[0]
     there = making.root / written
@@ -168,15 +153,27 @@ def commit(making: Making) -> None:
     """Commits the files of the release and nothing else.
 
     Raises:
-        UserError: Git refuses, or what was committed names other bytes than those that were verified.
+        UserError: Git refuses, a file is not as it was judged, or what was committed names other bytes than those that
+            were verified.
     """
     if making.unchanged:
         return
     check_no_secret(making.root / CONFIG)
+    _refuse_edited(making)
     making.git.commit(making.files, f"Release {making.tag}: {making.message}")
     pointer = making.pointer
     if pointer.md5(making.git.show("HEAD", pointer.file)) != making.folder_md5:
         raise UserError(f"{pointer.file} changed while the release was made: nothing was tagged. Release again.")
+    _refuse_edited(making)  # by an editor, say, that came between the look and the commit
+
+
+def _refuse_edited(making: Making) -> None:
+    now = making.digests()
+    if edited := sorted(str(file) for file in now.keys() | making.judged if now.get(file) != making.judged.get(file)):
+        raise UserError(
+            f"{', '.join(edited)} changed while the release was made, and nobody has judged the dataset with it: "
+            "nothing was tagged. Release again."
+        )
 
 
 def set_tag(making: Making) -> None:
@@ -200,13 +197,13 @@ def publish(making: Making) -> None:
     if there.get(making.tag, git.tag_sha(making.tag)) != git.tag_sha(making.tag):
         raise UserError(
             f"The git remote '{remote}' has another {making.tag} than this repository: somebody released at the same "
-            f"time. Take yours away (git tag -d {making.tag}), `git pull --tags`, and release again."
+            f"time. To come after them, {making.way_out(remote)}"
         )
     lacking = [tag for tag in git.tags() if tag not in there]
     if lacking and making.no_push:
         making.say(f"not pushed to the git remote '{remote}', as --no-push asks: {', '.join(lacking)}")
     elif lacking:
-        git.push(remote, *lacking)
+        git.push(remote, *lacking, behind=making.way_out(remote))
         making.say(f"pushed {', '.join(lacking)} to '{remote}'")
 
 
@@ -226,14 +223,17 @@ def make(making: Making, steps: Sequence[Step] = STEPS) -> None:
 
 
 def plan(making: Making) -> None:
-    """Validates and looks, and does nothing else."""
+    """Validates and looks; nothing in the workspace, in git or in DVC's cache becomes different."""
     start(making)
-    validate(making)
-    # Where DVC has recorded these very bytes already, parts that both have in common need not be read.
-    found, judged = _recorded(making)
-    cache = open_repo(making.root).cache.local
-    making.folder_md5 = found if found and found == judged and cache.exists(found) else ""
-    look(making)
+    with rehearsal(making.root, "validate") as stages:
+        making.stages = stages
+        making.say("validating aside: what DVC says of lock files and of pushing is said of there, not of here")
+        validate(making)
+        # Where DVC has recorded these very bytes already, parts that both have in common need not be read.
+        found, judged = _recorded(making)
+        cache = open_repo(making.root).cache.local
+        making.folder_md5 = found if found and found == judged and cache.exists(found) else ""
+        look(making)
 
 
 def _recorded(making: Making) -> tuple[str | None, str | None]:
@@ -241,7 +241,7 @@ def _recorded(making: Making) -> tuple[str | None, str | None]:
     pointer = making.pointer
     file = making.root / pointer.file
     found = pointer.md5(file.read_text(encoding="utf-8") if file.exists() else None)
-    return found, dvc_hash(making.root / LOCK, pointer.dataset.as_posix())
+    return found, dvc_hash(making.stages / LOCK, pointer.dataset.as_posix())
 
 
 def _changes(making: Making, workspace: Release) -> Items | None:
@@ -250,16 +250,20 @@ def _changes(making: Making, workspace: Release) -> Items | None:
         making.purged = len(last.losses.items)
         for sentence in last.losses.sentences:
             making.say(f"{making.last} is no longer whole: {sentence}")
-        return compare_items(last, workspace)
+        limits = read_section(Limits, "limits", making.root / PARAMS)
+        found = apart(last, workspace, compare_items(last, workspace), limits)
     except UserError as error:
         making.say(f"not compared with {making.last}: {error}")
         return None
+    making.held_out = held_out_changes(last, workspace, found)
+    return found
 
 
 def _card(making: Making) -> Card:
     assert making.content is not None
     changed = making.changes
-    purged = {"purged": making.purged} if making.purged else {}
+    more: dict[str, Any] = {"purged": making.purged} if making.purged else {}
+    more |= {"holdout": making.held_out} if making.held_out else {}
     folder = making.root / making.paths.path
     listed = [file for file in folder.rglob("*") if file.is_file()]
     return Card(
@@ -274,14 +278,6 @@ def _card(making: Making) -> Card:
         bytes=sum(file.stat().st_size for file in listed),
         parts=sum(file.name.startswith("part-") for file in listed),
         content_digest=making.content.digest,
-        changes={"since": making.last if changed else None, **(changed.counts if changed else {}), **purged},
+        changes={"since": making.last if changed else None, **(changed.counts if changed else {}), **more},
         content=making.content.facts,
     )
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    """Changes whenever a file is written anew."""
-    if not file.exists():
-        return None
-    facts = file.stat()
-    return facts.st_mtime_ns, facts.st_ino

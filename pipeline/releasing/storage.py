@@ -31,6 +31,11 @@ class Storage:
     remote: Any
     cache: Any
 
+    @property
+    def absent(self) -> str:
+        """Where the remote is a folder that is not there: that, and what to do; else empty."""
+        return absent_folder(self.name, self.url)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -40,21 +45,58 @@ class Place:
         name: As people call it.
         url: Where it is, without secrets.
         odb: DVC's object database there.
+        remote: As DVC calls it; empty for the cache.
     """
 
     name: str
     url: str
     odb: Any
+    remote: str = ""
 
     def has(self, md5: str) -> bool:
-        """Whether the object is there; what a listing of before said does not count."""
+        """Whether the object is there; what a listing of before said does not count.
+
+        Raises:
+            OutageError: The place is a remote whose folder is not there: nobody can tell what lies in it.
+        """
         self.odb.fs.fs.invalidate_cache()
         try:
             # Asked for the facts and not whether it exists: there a remote that is away counts as one without it.
             self.odb.fs.info(self.odb.oid_to_path(md5))
         except FileNotFoundError:
+            if self.remote and (said := absent_folder(self.remote, self.url)):
+                raise OutageError(said) from None
             return False
         return True
+
+
+def absent_folder(name: str, url: str) -> str:
+    """Says of a remote that is a folder, and not there, that it is not and what to do; nothing of any other.
+
+    Another clone finds its own folder, or none, by a path that is relative.
+
+    Args:
+        name: As DVC calls it.
+        url: Where it is.
+    """
+    if "://" in url or Path(url).is_dir():
+        return ""
+    return (
+        f"The DVC remote '{name}' is the folder {url}, which is not there. A relative path begins at the clone that "
+        "reads it: where another clone made it, or where it is a disk that is not mounted, say where it is "
+        f"(dvc remote modify --local {name} url /PATH) or mount it. To begin an empty one: mkdir -p {url}"
+    )
+
+
+def refuse_absent_remotes(repo: Any) -> None:
+    """Refuses to go on while a remote that releases lie on may be somewhere else.
+
+    Raises:
+        UserError: A remote is a folder that is not there.
+    """
+    found = (absent_folder(name, _url(repo, name)) for name in repo.config["remote"])
+    if said := " ".join(filter(None, found)):
+        raise UserError(said)
 
 
 def open_repo(root: Path) -> Any:
@@ -153,7 +195,7 @@ def open_places(repo: Any) -> list[Place]:
             odb = repo.cloud.get_remote_odb(name)
         except DvcException as error:
             raise UserError(f"The DVC remote {name!r} cannot be used: {error}") from None
-        places.append(Place(f"the DVC remote '{name}'", _url(repo, name), odb))
+        places.append(Place(f"the DVC remote '{name}'", _url(repo, name), odb, name))
     return places
 
 

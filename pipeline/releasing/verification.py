@@ -24,13 +24,27 @@ def folder_objects(storage: Storage, folder_md5: str) -> list[str]:
     Raises:
         UserError: Neither has it unharmed.
     """
-    content = next((each for each in _copies(storage, folder_md5) if _is(each, folder_md5)), None)
+    return [folder_md5, *sorted(set(listed_files(storage, folder_md5).values()))]
+
+
+def listed_files(storage: Storage, folder_md5: str) -> dict[str, str]:
+    """DVC's digest of each file of a folder, by its path, from an unharmed copy of the folder's list.
+
+    Raises:
+        UserError: Neither the cache nor the remote has one.
+    """
+    content = next((each for each in _copies(storage, folder_md5) if is_named(each, folder_md5)), None)
     if content is None:
         raise UserError(
-            f"Neither the cache nor the remote '{storage.name}' has the list {folder_md5} of the dataset's files. "
-            "Push it from a clone that has it."
+            f"Neither the cache nor the remote '{storage.name}' has the list {folder_md5} of the dataset's files "
+            f"unharmed. Push it from a clone that has it. {storage.absent}"
         )
-    return [folder_md5, *sorted({entry["md5"] for entry in json.loads(content)})]
+    return parse_list(content)
+
+
+def parse_list(content: bytes) -> dict[str, str]:
+    """DVC's digest of each file of a folder, by its path, from the folder's list."""
+    return {str(entry["relpath"]): str(entry["md5"]) for entry in json.loads(content)}
 
 
 class Verifier:
@@ -60,20 +74,25 @@ class Verifier:
         remote.fs.fs.invalidate_cache()
         known = self._known.setdefault(self._storage.url, {})
         found = {}
+        for name, fault, signature in self._looked_at(objects):
+            if fault:
+                found[name] = fault
+                known.pop(name, None)
+            elif signature:
+                known[name] = signature
+        return found
+
+    def _looked_at(self, objects: list[str]) -> Iterator[tuple[str, str | None, list[str] | None]]:
+        """Each object with its fault and its signature; what was found is written down however this ends."""
         with away("Verification", self._storage), ThreadPoolExecutor(self._jobs) as pool:
             try:
                 results = progress(pool.map(self._look, objects), total=len(objects), label="verify the remote")
                 for name, (fault, signature, read) in zip(objects, results, strict=True):
                     self.read_back += read
-                    if fault:
-                        found[name] = fault
-                        known.pop(name, None)
-                    elif signature:
-                        known[name] = signature
+                    yield name, fault, signature
             finally:
                 pool.shutdown(cancel_futures=True)
                 write_json(self._memory, self._known)
-        return found
 
     def _look(self, name: str) -> tuple[str | None, list[str] | None, bool]:
         remote = self._storage.remote
@@ -123,7 +142,8 @@ def _copies(storage: Storage, name: str) -> Iterator[bytes]:
         yield content
 
 
-def _is(content: bytes, name: str) -> bool:
+def is_named(content: bytes, name: str) -> bool:
+    """Whether an object's content is what its name says, the MD5 digest."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest() == name.removesuffix(DIR)
 
 

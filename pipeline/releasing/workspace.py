@@ -1,11 +1,13 @@
 """The dataset as it lies in the workspace, seen like a release."""
 
-import json
 from pathlib import Path
+from typing import Any
 
+from pipeline.errors import UserError
 from pipeline.parts import parts
 from pipeline.releasing.reader import Release, only_parts
-from pipeline.releasing.storage import open_repo
+from pipeline.releasing.storage import open_repo, open_storage
+from pipeline.releasing.verification import is_named, listed_files, parse_list
 from pipeline.splits import read_ledger
 from pipeline.taxonomy import Taxonomy
 
@@ -34,5 +36,15 @@ def open_workspace(root: Path, dataset: Path, splits: Path, taxonomy: Taxonomy, 
 
 
 def _listed_parts(root: Path, folder_md5: str) -> dict[str, str]:
-    content = Path(open_repo(root).cache.local.oid_to_path(folder_md5)).read_bytes()
-    return only_parts({entry["relpath"]: entry["md5"] for entry in json.loads(content)})
+    repo = open_repo(root)
+    file = Path(repo.cache.local.oid_to_path(folder_md5))
+    content = file.read_bytes()
+    return only_parts(parse_list(content) if is_named(content, folder_md5) else _elsewhere(repo, file, folder_md5))
+
+
+def _elsewhere(repo: Any, file: Path, folder_md5: str) -> dict[str, str]:
+    """The list as the remote has it, where the one in the cache is damaged."""
+    try:
+        return listed_files(open_storage(repo), folder_md5)
+    except UserError as error:
+        raise UserError(f"{file}, DVC's list of the dataset's files, is damaged. {error}") from None

@@ -12,7 +12,7 @@ from s3_server import BUCKET, S3, s3_server
 from workspace import Workspace
 
 from pipeline.parts import read_index
-from pipeline.releasing.purge_steps import STEPS
+from pipeline.releasing.purge_steps import STEPS, write_record
 from pipeline.releasing.purged import RECORD, read_record
 from pipeline.releasing.reader import open_release
 
@@ -66,10 +66,28 @@ def filled(workspace: Workspace) -> Workspace:
     return workspace
 
 
+def tiled(workspace: Workspace) -> Workspace:
+    """Tiles with the item's image, made by a stage and pushed, and a report in the workspace."""
+    (workspace.root / "make.py").write_text(
+        "from pathlib import Path; out = Path('data/tiles'); out.mkdir();"
+        "parts = sorted(Path('data/dataset').rglob('*.parquet'));"
+        "(out / 'shard.npy').write_bytes(b''.join(part.read_bytes() for part in parts))"
+    )
+    made = ["-d", "data/dataset", "-o", "data/tiles"]
+    workspace.ok("dvc", "stage", "add", "-q", "--run", "-n", "prepare", *made, "python make.py")
+    workspace.ok("dvc", "push", "-q")
+    workspace.ok("git", "add", "-A")
+    workspace.ok("git", "commit", "-q", "-m", "tiles")
+    report = workspace.root / "data/labels/page.png"
+    report.parent.mkdir()
+    report.write_bytes(needle())
+    return workspace
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace with two releases, to be copied."""
-    workspace = filled(light_project(tmp_path_factory.mktemp("purge") / "workspace"))
+    """A workspace with two releases and tiles, to be copied."""
+    workspace = tiled(filled(light_project(tmp_path_factory.mktemp("purge") / "workspace")))
     workspace.environment["PYTHONPATH"] = str(release_case.ROOT)
     return workspace
 
@@ -82,11 +100,15 @@ def project(template: Workspace, tmp_path: Path) -> Workspace:
     return copy
 
 
+def needle() -> bytes:
+    """The image of the item."""
+    return next(item.image for item in release_case.tiny_items(groups=8) if item.item_id == GONE)
+
+
 def holding(*roots: Path) -> list[Path]:
     """The files below these folders with the image of the item."""
-    needle = next(item.image for item in release_case.tiny_items(groups=8) if item.item_id == GONE)
     files = (file for root in roots for file in root.rglob("*") if file.is_file())
-    return [file for file in files if needle in file.read_bytes()]
+    return [file for file in files if needle() in file.read_bytes()]
 
 
 def assert_others_are_safe(workspace: Workspace) -> None:
@@ -104,17 +126,32 @@ def assert_finished(workspace: Workspace) -> None:
     assert holding(workspace.root, release_case.remote_of(workspace)) == []
     acts = read_record(workspace.root / RECORD).purges
     assert [[item.item_id for item in act.items] for act in acts] == [[GONE]]
-    assert workspace.ok("dvc", "status", "--json").strip() == "{}"
+    assert workspace.ok("dvc", "status", "--json", "data/dataset.dvc").strip() == "{}"
     assert_others_are_safe(workspace)
 
 
-@pytest.mark.parametrize("done", range(1, len(STEPS)), ids=[f"after_{step.__name__}" for step in STEPS[:-1]])
+def after_each(first: int) -> pytest.MarkDecorator:
+    """Once for each step from this one on, with how many were done when the process was killed."""
+    names = [f"after_{step.__name__}" for step in STEPS[first - 1 :]]
+    return pytest.mark.parametrize("done", range(first, len(STEPS) + 1), ids=names)
+
+
+@after_each(1)
 def test_a_purge_killed_between_two_steps_is_finished_by_the_next(project: Workspace, done: int) -> None:
     """No other row is out of reach at any moment, and the same command again ends it, recorded once."""
     killed = project.run(sys.executable, "-c", KILLED_AFTER, str(done))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert_others_are_safe(project)
     project.ok(*ACTION)
+    assert_finished(project)
+
+
+@after_each(STEPS.index(write_record) + 1)
+def test_what_is_recorded_is_finished_without_naming_the_items(project: Workspace, done: int) -> None:
+    """Killed after any step since the record was written, a purge ends by `segloop purge` alone, tiles included."""
+    killed = project.run(sys.executable, "-c", KILLED_AFTER, str(done))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    project.ok(sys.executable, "-m", "pipeline.purge", "--yes")
     assert_finished(project)
 
 

@@ -157,6 +157,68 @@ def test_a_release_is_read_in_a_clone_without_its_data(two_releases: Workspace, 
 
 
 @pytest.fixture
+def clones(template: Workspace, tmp_path: Path) -> tuple[Workspace, Workspace]:
+    """Two clones that share data/v1, a git remote and a DVC remote."""
+    mine = release_case.copy_of(template, tmp_path)
+    mine.ok("git", "init", "-q", "--bare", str(tmp_path / "origin.git"))
+    mine.ok("git", "remote", "add", "origin", str(tmp_path / "origin.git"))
+    mine.ok(*ACTION, "the first one")
+    theirs = Workspace(tmp_path / "theirs")
+    mine.ok("git", "clone", "-q", str(tmp_path / "origin.git"), str(theirs.root))
+    for key in ("user.name", "user.email"):
+        theirs.ok("git", "config", key, "ben@localhost")
+    theirs.ok("dvc", "pull", "-q", "data/dataset")
+    return mine, theirs
+
+
+def items_at(workspace: Workspace, tag: str) -> set[str]:
+    """The items of a release."""
+    return set(open_release(workspace.root, tag).index["item_id"])
+
+
+def test_who_releases_second_comes_after_the_first_by_what_is_printed(clones: tuple[Workspace, Workspace]) -> None:
+    """Of two releases of the same number the later one is refused; its remedy, word by word, loses neither's items."""
+    mine, theirs = clones
+    add_batch(mine, "mine", more_items(3, seed=7))
+    mine.ok(*ACTION, "mine", "--no-push")
+    add_batch(theirs, "theirs", more_items(3, seed=8))
+    theirs.ok(*ACTION, "theirs")
+    refused = mine.run(*ACTION, "mine")
+    assert refused.returncode == 2, refused.stderr
+    commands = [line for line in refused.stderr.splitlines() if line.startswith("    ")]
+    *way_out, bring_back = commands
+    mine.ok("bash", "-e", "-c", "\n".join(way_out))
+    add_batch(mine, "mine", more_items(3, seed=7))
+    mine.ok(*ACTION, "mine after theirs")
+    added = {f"more-{seed}-{number}" for seed in (7, 8) for number in range(3)}
+    assert items_at(mine, "data/v3") - items_at(mine, "data/v1") == added
+    assert "refs/tags/data/v3" in mine.ok("git", "ls-remote", "origin")
+    part = mine.root / "data" / "dataset" / "mine" / "part-00000.parquet"
+    content = part.read_bytes()
+    shutil.rmtree(part.parent)
+    mine.ok("bash", "-e", "-c", bring_back.replace("BATCH", "mine"))
+    assert part.read_bytes() == content
+
+
+def test_who_comes_late_with_a_batch_of_his_own_can_still_fetch(clones: tuple[Workspace, Workspace]) -> None:
+    """A release that is not here yet is told before any work; with one's own batch put aside, it can be fetched."""
+    mine, theirs = clones
+    add_batch(theirs, "theirs", more_items(3, seed=8))
+    theirs.ok(*ACTION, "theirs")
+    add_batch(mine, "mine", more_items(3, seed=7))
+    refused = mine.run(*ACTION, "mine")
+    assert refused.returncode == 2
+    assert "git stash" in refused.stderr
+    (mine.root / "data" / "dataset" / "mine").rename(mine.root.parent / "aside")
+    mine.ok("git", "stash")
+    [fetch] = [line for line in refused.stderr.splitlines() if line.startswith("    ")]
+    mine.ok("bash", "-e", "-c", fetch)
+    add_batch(mine, "mine", more_items(3, seed=7))
+    mine.ok(*ACTION, "mine after theirs")
+    assert len(items_at(mine, "data/v3")) == len(items_at(mine, "data/v1")) + 6
+
+
+@pytest.fixture
 def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
     """An S3 server whose credentials are in the environment."""
     with s3_server(tmp_path / "buckets") as server:

@@ -128,11 +128,25 @@ def test_today_judging_otherwise_is_a_verdict(project: Workspace) -> None:
     assert "--code then" in done.stderr
 
 
-def test_a_purged_release_trains_on_what_is_left(project: Workspace) -> None:
-    """The dataset is put together from the parts that stand in, and the difference is explained."""
+@pytest.fixture
+def purged(project: Workspace) -> Workspace:
+    """A workspace in which an item of the first release was purged."""
     project.ok(sys.executable, "-m", "pipeline.purge", "item-005", "--note", "withdrawn", "--yes")
     project.ok("git", "add", "-f", "data/purged.jsonl", "data/dataset.dvc")
     project.ok("git", "commit", "-q", "-m", "purged")
-    said = project.ok(*REPRODUCE, "data/v1", "--until", "prepare")
+    return project
+
+
+def test_a_purged_release_trains_on_what_is_left(purged: Workspace) -> None:
+    """The dataset is put together from the parts that stand in; every item that is left is found to be the same."""
+    said = purged.ok(*REPRODUCE, "data/v1", "--until", "prepare")
     assert "data/v1 is no longer whole: 1 item was purged on" in said
-    assert "not what data/v1 accepted" in said
+    assert "prepared 15 of the 16 items that data/v1 accepted, each the same; 1 are missing since they were" in said
+
+
+def test_a_purge_excuses_no_other_difference(purged: Workspace) -> None:
+    """Where today's params leave out an item beside the purged one, that item is named and the verdict is no."""
+    done = purged.run(*REPRODUCE, "data/v2", "--until", "prepare", "--set", "validate.max_void_share=0.1")
+    assert done.returncode == 1, done.stderr
+    assert "1 not accepted any more, first 'item-001'" in done.stderr
+    assert "--code then" in done.stderr

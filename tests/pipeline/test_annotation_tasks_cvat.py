@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from pipeline.annotation_tasks import cvat
-from pipeline.annotation_tasks.regions import AnswerError, mask_digest
+from pipeline.annotation_tasks.regions import Answer, AnswerError, mask_digest
 from pipeline.annotation_tasks.tasks import Asked, Export, Format, Suspect, review_label
 from pipeline.errors import UserError
 
@@ -58,7 +58,7 @@ def answer(folder: Path, shapes: str, size: tuple[int, int] = (4, 6)) -> np.ndar
     file = folder / "answer.xml"
     file.write_text(f"<annotations>{cvat.image(0, task, shapes)}</annotations>")
     ((_, found),) = cvat.answers(file, export(task), CLASSES)
-    return found
+    return found.mask if isinstance(found, Answer) else found
 
 
 def mask_of(label: str, rle: str, place: tuple[int, int, int, int], z_order: int = 0) -> str:
@@ -77,8 +77,8 @@ def test_a_mask_survives_the_round_trip(tmp_path_factory: pytest.TempPathFactory
     task = asked(mask, box=(0, 0, 1, 1))
     ((name, found),) = cvat.answers(written(folder, task, mask), export(task), CLASSES)
     assert name == "a"
-    assert isinstance(found, np.ndarray)
-    assert np.array_equal(found, mask)
+    assert isinstance(found, Answer)
+    assert np.array_equal(found.mask, mask)
 
 
 @given(MASKS)
@@ -200,7 +200,69 @@ def test_an_image_is_found_in_a_folder(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('name="000000_a.png"', 'name="review/images/000000_a.png"'))
     ((name, found),) = cvat.answers(file, export(task), CLASSES)
     assert name == "a"
-    assert isinstance(found, np.ndarray)
+    assert isinstance(found, Answer)
+
+
+def looked_at(folder: Path, meta: str, marks: str = "", where: str = "") -> Answer:
+    """What is read of an image with these marks, in a file that says this of its tasks."""
+    task = asked(np.zeros((4, 6), np.uint8))
+    image = cvat.image(0, task, marks).replace("<image ", f"<image {where} ")
+    file = folder / "answer.xml"
+    file.write_text(f"<annotations><version>1.1</version><meta>{meta}</meta>{image}</annotations>")
+    ((_, found),) = cvat.answers(file, export(task), CLASSES)
+    assert isinstance(found, Answer)
+    return found
+
+
+NAMED = "<labels><label><name>floor</name></label><label><name>review</name></label></labels>"
+MARK = '<tag label="review" source="file"></tag>'
+
+
+@pytest.mark.parametrize(
+    ("labels", "marks", "seen"),
+    [
+        (NAMED, "", True),
+        (NAMED, MARK, False),
+        (NAMED, '<box label="review" xtl="0" ytl="0" xbr="1" ybr="1"></box>', False),
+        (NAMED.replace("review", "human"), "", False),
+        ("", "", False),
+    ],
+)
+def test_whoever_deletes_the_mark_has_looked(tmp_path: Path, labels: str, marks: str, seen: bool) -> None:
+    """CVAT's file tells no other trace of a look; where the label is gone all marks are, and nobody deleted one."""
+    assert looked_at(tmp_path, f"<task>{labels}</task>", marks).seen is seen
+
+
+TIMES = "<updated>2026-05-01 12:00:00.5+02:00</updated>"
+
+
+@pytest.mark.parametrize(
+    ("meta", "where", "at"),
+    [
+        (f"<task>{TIMES}</task><dumped>2026-06-01 10:00:00+00:00</dumped>", "", "2026-05-01T12:00:00.500000+02:00"),
+        (f"<job>{TIMES}</job>", "", "2026-05-01T12:00:00.500000+02:00"),
+        ("<task></task><dumped>2026-06-01 10:00:00+00:00</dumped>", "", "2026-06-01T10:00:00+00:00"),
+        ("<task><updated>yesterday</updated></task>", "", None),
+        ("<task><updated>2026-05-01 12:00:00</updated></task>", "", None),
+        ("", "", None),
+    ],
+)
+def test_an_answer_is_as_old_as_its_task(tmp_path: Path, meta: str, where: str, at: str | None) -> None:
+    """The moment of the task's or job's last change counts, else that of the export; without a zone none does."""
+    found = looked_at(tmp_path, meta, where=where).at
+    assert (found and found.isoformat()) == at
+
+
+@pytest.mark.parametrize(("where", "month"), [('task_id="8"', 7), ('task_id="7"', 5), ("", 5)])
+def test_an_image_of_a_project_is_as_old_as_its_own_task(tmp_path: Path, where: str, month: int) -> None:
+    """A later change of another task makes no answer newer; where the task is not told, the oldest counts."""
+    tasks = "".join(
+        f"<task><id>{number}</id><updated>2026-0{when}-01 12:00:00+00:00</updated></task>"
+        for number, when in ((7, 5), (8, 7))
+    )
+    found = looked_at(tmp_path, f"<project><tasks>{tasks}</tasks></project>", where=where).at
+    assert found
+    assert found.month == month
 
 
 ENTITY = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotations>&x;</annotations>'
@@ -215,6 +277,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "xx"><!ENTITY y "&x;&x;">]><annotations>&y;</ann
         ("<annotations>", "not readable as XML"),
         ("", "not readable as XML"),
         ("[]", "not readable as XML"),
+        ('<?xml version="1.0" encoding="martian"?><annotations/>', "not readable as XML"),
         ("<html/>", "begins with <html>"),
         ('<annotations><track id="0"/></annotations>', "CVAT for images 1.1"),
     ],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from pipeline.annotation_tasks import label_studio
-from pipeline.annotation_tasks.regions import AnswerError, mask_digest
+from pipeline.annotation_tasks.regions import Answer, AnswerError, mask_digest
 from pipeline.annotation_tasks.tasks import Asked, Export, Format, Suspect
 from pipeline.errors import UserError
 
@@ -47,7 +47,7 @@ def task(mask: np.ndarray, **about: object) -> dict[str, Any]:
     return found
 
 
-def read(folder: Path, tasks: object, mask: np.ndarray) -> list[tuple[str, np.ndarray | AnswerError]]:
+def read(folder: Path, tasks: object, mask: np.ndarray) -> list[tuple[str, Answer | AnswerError]]:
     """What is read of some tasks."""
     file = folder / "answer.json"
     file.write_text(json.dumps(tasks))
@@ -62,7 +62,10 @@ def answer(folder: Path, *annotations: dict[str, Any]) -> np.ndarray | AnswerErr
     """What is read of a task with these annotations; None where it counts as not answered."""
     mask = np.zeros(SIZE, np.uint8)
     found = read(folder, [{"id": 1, "data": task(mask)["data"], "annotations": list(annotations)}], mask)
-    return found[0][1] if found else None
+    if not found:
+        return None
+    given = found[0][1]
+    return given.mask if isinstance(given, Answer) else given
 
 
 @given(MASKS)
@@ -73,8 +76,8 @@ def test_a_mask_survives_the_round_trip(tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("label_studio")
     ((name, found),) = read(folder, answered([task(mask, box=(0, 0, 1, 1))]), mask)
     assert name == "a"
-    assert isinstance(found, np.ndarray)
-    assert np.array_equal(found, mask)
+    assert isinstance(found, Answer)
+    assert np.array_equal(found.mask, mask)
 
 
 def test_a_task_says_what_it_is_about() -> None:
@@ -122,6 +125,18 @@ def test_annotators_who_agree_are_one_answer(tmp_path: Path) -> None:
     """Two annotations of the same pixels need nobody to decide."""
     found = answer(tmp_path, annotation([brush(WHOLE, "floor")]), annotation([brush(WHOLE, "floor")]))
     assert isinstance(found, np.ndarray)
+
+
+def test_an_answer_is_as_old_as_its_last_change(tmp_path: Path) -> None:
+    """The latest of the annotations' moments counts, and whoever submitted one has looked."""
+    mask = np.zeros(SIZE, np.uint8)
+    old, new = ({"created_at": f"2026-0{month}-01T00:00:00Z"} for month in (5, 6))
+    given = [annotation([brush(WHOLE, "floor")], **old), annotation([brush(WHOLE, "floor")], **new)]
+    ((_, found),) = read(tmp_path, [{"id": 1, "data": task(mask)["data"], "annotations": given}], mask)
+    assert isinstance(found, Answer)
+    assert found.seen
+    assert found.at
+    assert found.at.month == 6
 
 
 def test_annotators_who_differ_need_a_judge(tmp_path: Path) -> None:
@@ -186,6 +201,20 @@ def test_a_task_of_somebody_else_is_refused(tmp_path: Path) -> None:
     """Tasks without our item are listed by their number."""
     found = read(tmp_path, [{"id": 7, "data": {}, "annotations": []}], np.zeros(SIZE, np.uint8))
     assert found[0][0] == "task 7"
+
+
+def test_a_foreign_name_can_always_be_written_down(tmp_path: Path) -> None:
+    """Half a character in somebody's name would else end the reading when it is told."""
+    found = read(tmp_path, [{"id": 7, "data": {"item_id": "x\ud800"}, "annotations": []}], np.zeros(SIZE, np.uint8))
+    assert found[0][0].encode() == b"'x\\ud800'"
+
+
+def test_one_task_without_annotations_does_not_stop_the_rest(tmp_path: Path) -> None:
+    """It is named, and the others are read."""
+    mask = np.zeros(SIZE, np.uint8)
+    found = read(tmp_path, [{"id": 7, "data": {}}, *answered([task(mask)])], mask)
+    assert "no list of annotations" in str(found[0][1])
+    assert isinstance(found[1][1], Answer)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """Tests of the command line's shell: exit codes and the workspace's code."""
 
 import errno
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from pipeline.command import exit_code, run
+from pipeline.command import exit_code, in_processes, process_ended, run
 from pipeline.errors import OutageError, SegloopError, UserError, VerdictError
 
 
@@ -110,3 +113,46 @@ def test_another_broken_pipe_is_a_bug(capsys: pytest.CaptureFixture[str]) -> Non
 
     assert exit_code(main) == 70
     assert "BrokenPipeError" in capsys.readouterr().err
+
+
+def end(how: str) -> str:
+    """Ends its process, or returns what it was given."""
+    if how == "exit 3":
+        time.sleep(0.5)
+        os._exit(3)
+    if how.startswith("SIG"):
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.Signals[how])
+    return how
+
+
+def test_results_of_processes_come_in_order() -> None:
+    """Whichever process is done first."""
+    assert list(in_processes(end, ["a", "b", "c", "d"], workers=2, section="labels")) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("SIGKILL", "was killed (SIGKILL), as systems do when memory runs out. Free some, or lower `labels.workers`"),
+        ("SIGSEGV", "was ended by SIGSEGV"),
+        ("SIGTERM", "was ended by SIGTERM"),
+        ("exit 3", "ended with exit code 3"),
+    ],
+)
+def test_what_ended_a_process_is_said(how: str, words: str) -> None:
+    """Memory is blamed for what the system does when it runs out, and for nothing else."""
+    with pytest.raises(OutageError) as outage:
+        list(in_processes(end, ["a", how, "b"], workers=2, section="labels"))
+    assert words in str(outage.value)
+    assert ("memory" in str(outage.value)) == (how == "SIGKILL")
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"), [([None, 0], "left no exit code"), ([-15, -40], "signal 40"), ([], "left no exit code")]
+)
+def test_what_nobody_knows_is_not_guessed(codes: list[int | None], words: str) -> None:
+    """Without an exit code none is named; a signal without a name has its number."""
+    told = process_ended(codes, "labels.workers")
+    assert words in told
+    assert "memory" not in told

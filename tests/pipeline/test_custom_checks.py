@@ -35,12 +35,49 @@ def said(body: str) -> str | None:
         ("return f\"{item['item_id']} is {image.shape[1]} px wide\"", "a is 4 px wide"),
         ("return item['nothing']", "own.py raised KeyError: 'nothing'"),
         ("raise SystemExit(3)", "own.py raised SystemExit: 3"),
-        ("return 7", "own.py returned 7, which is neither None nor a reason"),
+        ("return '  '", None),
+        ("raise ValueError('x' * 10**6)", "own.py raised ValueError: " + "x" * 974),
+        ("raise ValueError(chr(0xd800))", "own.py raised ValueError: ?"),
     ],
 )
 def test_what_the_function_says_is_the_reason(body: str, reason: str | None) -> None:
-    """A text is a reason, nothing is none, and an exception or another value lets no item pass."""
+    """A text is a reason, nothing is none, and an exception lets no item pass."""
     assert said(body) == reason
+
+
+@pytest.mark.parametrize(
+    ("body", "received"),
+    [
+        ("return True", "True (of type bool)"),
+        ("return False", "False (of type bool)"),
+        ("return 7", "7 (of type int)"),
+        ("return b'too dark'", "b'too dark' (of type bytes)"),
+        ("return object()", "(of type object)"),
+        ("return ['it is wrong'] * 10**6", "['it is wrong', 'it is wrong', 'it is wrong', 'it is wrong'"),
+        ("return 'It is wrong. ' * 10**6", "a text of 13000000 characters, 'It is wrong"),
+        ("return image.mean()", "(of type float64)"),
+        ("return chr(0xd800)", "which is no text that a file can hold"),
+        ("item.clear(); return 1", "returned 1 (of type int) for item 'a'"),
+    ],
+)
+def test_what_is_no_answer_is_refused(body: str, received: str) -> None:
+    """The message names check, item, what came and what is expected: no item is passed or blamed for it."""
+    with pytest.raises(UserError) as refused:
+        said(body)
+    told = str(refused.value)
+    assert received in told
+    assert "`check` of own.py" in told
+    assert "for item 'a'. It returns None where nothing is wrong, or a sentence" in told
+    assert len(told) < 500
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_no_answer_stops_the_catalogue(tmp_path: Path, workers: int) -> None:
+    """A check that says True for one item among many is mended, and no other item is judged by it."""
+    write_batch(tmp_path / "d", "first", tiny_items(groups=20), ["camera"])
+    source = "def check(item, image, mask):\n    return True if item['item_id'] == 'item-003' else None\n"
+    with pytest.raises(UserError, match=r"own\.py.* returned True \(of type bool\) for item 'item-003'"):
+        build_catalog(tmp_path / "d", replace(SETTINGS, custom=CustomCheck("own.py", source)), tmp_path / "s", workers)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +124,9 @@ def test_a_function_that_raises_on_every_item_stops_the_catalogue(tmp_path: Path
 def test_the_check_that_ships_has_nothing_against_any_item() -> None:
     """The documented file runs as it stands."""
     assert read_custom(ROOT / "checks.py").reason({}, *PIXELS) is None
+
+
+def test_an_exception_that_cannot_say_what_it_is_is_still_a_reason() -> None:
+    """The words of the user's own exception may raise, too: the item goes to quarantine and the rest goes on."""
+    body = "class Mute(Exception):\n        def __str__(self): raise KeyError\n    raise Mute"
+    assert said(body) == "own.py raised Mute: (says nothing: KeyError)"

@@ -175,3 +175,28 @@ def test_a_damaged_record_of_epochs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "candidate" / "metrics.jsonl").write_text('{"epoch": 0')
     with pytest.raises(UserError, match=r"metrics\.jsonl is damaged .*: register segmenter version 2 anew"):
         told(case)
+
+
+SWAPPED = """version: 3
+classes:
+  - {id: 0, name: red, colour: "#ff0000"}
+  - {id: 1, name: green, colour: "#00ff00", critical: true}
+  - {id: 2, name: blue, colour: "#0000ff"}
+remaps:
+  version-1:
+    values: {0: blue, 1: green, 2: red, 255: ignore}
+    names: {red: blue, green: green, blue: red}
+"""
+
+
+def test_classes_are_followed_across_a_migration(tmp_path: Path) -> None:
+    """Where migrations made red of blue and blue of red, that is said, and shares are those of what is red now."""
+    case = write_case(tmp_path)
+    (case.candidate.artifacts / "taxonomy.yaml").write_text(SWAPPED)
+    changes = told(case).changes
+    assert changes is not None
+    assert changes.taxonomy[:2] == ["class blue is called red", "class red is called blue"]
+    assert not any("was called" in line for line in changes.taxonomy)
+    rows = {row.name: (row.before, row.after) for row in changes.data.shares[0].rows}
+    assert rows == {"red": ("40.00%", "60.00%"), "green": ("10.00%", "20.00%"), "blue": ("50.00%", "20.00%")}
+    assert any("whose masks the migration alone rewrote" in note for note in changes.data.notes)

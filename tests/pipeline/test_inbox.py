@@ -252,6 +252,18 @@ def test_a_manifest_may_bring_new_masks_for_known_items() -> None:
     assert index["revision"].to_dict() == {"g1_0": 1, "g1_1": 2}
 
 
+def test_a_new_mask_of_the_holdout_is_reported() -> None:
+    """A holdout with another mask is another one, on which nothing has been judged: the batch's report says so."""
+    write_batch(INBOX, "may", names("g1"))
+    assert take() == 0
+    ledger = Path("data/splits.csv")
+    ledger.write_text(f"group,split,since\ng1,test,{ledger.read_text().splitlines()[1].split(',')[2]}\n")
+    write_batch(INBOX, "july", ["g1_1"], seed=9, relabel=True)
+    assert take() == 0
+    told = [report(folder)["note"] for folder in (INBOX / "done").iterdir()]
+    assert sum("1 of these are in the holdout" in note for note in told) == 1
+
+
 def test_a_manifest_says_how_the_images_were_chosen() -> None:
     """What a model selected stays marked so, and out of the holdout."""
     write_batch(INBOX, "may", names(*(f"s{number}" for number in range(12)), count=1), sampling="selected")

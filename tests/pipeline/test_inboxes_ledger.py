@@ -1,5 +1,6 @@
 """Tests of the inbox's ledger: appended to, read back, refused when damaged."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,15 @@ def test_verdicts_come_back_as_they_were_written(tmp_path: Path) -> None:
     append_judged(file, Judged("cd" * 32, "june", "accepted", "", "", ""))
     assert [each.batch for each in read_judged(file)] == ["may", "june"]
     assert read_judged(file)[0] == ROW
+
+
+@pytest.mark.parametrize("batch", ["=HYPERLINK(1)", "+may", "-may", "@may", "'may"])
+def test_a_batch_is_never_a_formula(tmp_path: Path, batch: str) -> None:
+    """A spreadsheet that opens the table finds a quote before the name; the next run finds the name."""
+    file = tmp_path / "inbox.csv"
+    append_judged(file, replace(ROW, batch=batch))
+    assert f",'{batch}," in file.read_text()
+    assert read_judged(file) == [replace(ROW, batch=batch)]
 
 
 def test_the_same_verdict_is_not_written_twice(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Tests of the manifest: what it must say, and what a path in it may not be."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.inboxes.manifest import BatchError, BatchLimits, Manifest, parse_manifest
 
+DOCS = Path(__file__).parent.parent.parent / "docs" / "inbox.md"
 LIMITS = BatchLimits(max_manifest_bytes=10_000, max_files=5, max_bytes=1000)
 
 
@@ -17,6 +19,17 @@ def _file(path: str, size: int = 1) -> dict[str, Any]:
 def _parse(files: list[dict[str, Any]], **says: object) -> Manifest:
     content = {"schema": 1, "files": files, "format": "folders", "taxonomy_version": 1} | says
     return parse_manifest(json.dumps(content).encode(), LIMITS)
+
+
+def test_the_documented_manifest_is_one_and_every_key_is_explained() -> None:
+    """The example is read as it stands, shows every key, and the table below it has a row for each."""
+    text = DOCS.read_text()
+    example = text.split("```json\n")[1].split("```")[0]
+    manifest = parse_manifest(example.encode(), LIMITS)
+    keys = {field.alias or name for name, field in Manifest.model_fields.items()}
+    assert manifest.taxonomy_version == 1
+    assert json.loads(example).keys() == keys
+    assert all(f"\n| `{key}` | " in text for key in keys)
 
 
 def test_what_need_not_be_said_has_a_default() -> None:

@@ -84,6 +84,14 @@ def test_one_bad_item_never_stops_the_rest(ingest: Ingest, tmp_path: Path) -> No
     assert all(reasons.values())
 
 
+def test_the_list_of_what_was_left_out_holds_no_formula(ingest: Ingest, tmp_path: Path) -> None:
+    """A file's name that a spreadsheet would run stands behind a quote in the list."""
+    source = write_source(tmp_path / "src", ["=1+1", "b"])
+    (source / "images/=1+1.png").write_bytes(b"no image")
+    assert ingest(source, "first") == 0
+    assert Path("data/rejected/first.csv").read_text().splitlines()[1].startswith("'=1+1,")
+
+
 def test_nothing_usable_is_the_users_mistake(ingest: Ingest, tmp_path: Path) -> None:
     """When no item can be used the command fails, lists them, and leaves dataset and ledger alone."""
     source = write_source(tmp_path / "src", ["a"])
@@ -240,6 +248,31 @@ def test_relabelled_items_become_revisions_only_when_asked(ingest: Ingest, tmp_p
     assert index["revision"].to_dict() == {"a_0": 2, "a_1": 1, "b_0": 1, "b_1": 1}
     assert pq.read_table(Path("data/dataset/second")).num_rows == 1
     assert ingest(source, "second", *GROUPED, "--relabel") == 0
+
+
+@pytest.mark.parametrize(("split", "said"), [("test", "1 of these are in the holdout"), ("train", "")])
+def test_a_relabelled_item_of_the_holdout_is_told(
+    ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, said: str
+) -> None:
+    """A mask that changes in the holdout makes another holdout of it; one that changes elsewhere does not."""
+    assert ingest(write_source(tmp_path / "src", names("a", "b", "c", "d")), "first", *GROUPED) == 0
+    group = next(row.group for row in read_ledger(Path("data/splits.csv")).rows if row.split == split)
+    source = write_source(tmp_path / "src", [f"{group}_0"], seed=8)
+    capsys.readouterr()
+    assert ingest(source, "second", *GROUPED, "--relabel") == 0
+    told = capsys.readouterr().out
+    assert said in told
+    assert ("holdout" in told) == (split == "test")
+
+
+def test_a_repeated_batch_changes_no_holdout(
+    ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same items again are no change of it."""
+    source = write_source(tmp_path / "src", names("a", "b", "c", "d"))
+    assert ingest(source, "first", *GROUPED) == 0
+    assert ingest(source, "first", *GROUPED) == 0
+    assert "holdout" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("batch", ["first", "second"])

@@ -47,6 +47,17 @@ def test_a_removed_item_is_gone(case: Case) -> None:
     assert read_decisions(DECISIONS).rows[0].revision == 1
 
 
+@pytest.mark.parametrize(("decision", "told"), [("remove", True), ("keep", False)])
+def test_a_removal_from_the_holdout_is_told(
+    case: Case, decision: str, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A holdout with fewer items is another one, on which nothing has been judged; a kept item changes nothing."""
+    ledger = Path("data/splits.csv")
+    ledger.write_text(ledger.read_text().replace("g2,train", "g2,test"))
+    assert case.decide("item-004", decision) == 0
+    assert ("1 of these are in the holdout: its version changes" in capsys.readouterr().out) == told
+
+
 def test_the_same_decision_twice_changes_nothing(case: Case) -> None:
     """A repeated command finds all done."""
     for decision in ("keep", "remove"):

@@ -1,6 +1,7 @@
 """Answers read back: changed masks are new revisions, unchanged ones are kept, the rest is told."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,14 +31,17 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     return make_case(tmp_path, monkeypatch)
 
 
-def cvat_answer(draw: dict[int, str], change: Callable[[str], str] = str) -> Path:
-    """What CVAT would export after shapes were added to some images, by number."""
+def cvat_answer(
+    draw: dict[int, str], change: Callable[[str], str] = str, at: str = "", marked: tuple[int, ...] = ()
+) -> Path:
+    """What CVAT would export after shapes were added to some images, by number, and marks deleted but of some."""
     root = ElementTree.parse("review/annotations.xml").getroot()
-    for number, shapes in draw.items():
-        image = root.findall("image")[number]
-        image.extend(ElementTree.fromstring(f"<x>{shapes}</x>"))
-    text = ElementTree.tostring(root, encoding="unicode").replace("<version>", "<dumped>2026</dumped><version>")
-    CVAT_ANSWER.write_text(change(text))
+    for number, image in enumerate(root.findall("image")):
+        for mark in image.findall("*[@label='review']") if number not in marked else []:
+            image.remove(mark)
+        image.extend(ElementTree.fromstring(f"<x>{draw.get(number, '')}</x>"))
+    text = ElementTree.tostring(root, encoding="unicode").replace("<size>", f"<updated>{at}</updated><size>")
+    CVAT_ANSWER.write_text(change(text.replace("<version>", "<dumped>2026</dumped><version>")))
     return CVAT_ANSWER
 
 
@@ -90,6 +94,15 @@ def test_an_unchanged_mask_is_kept(case: Case, tool: str) -> None:
     case.suspect(doubt("item-004"), doubt("item-001", revision=2), doubt("item-002"))
     asked = case.export("cvat", out="second")
     assert [each["suspect"]["item_id"] for each in asked["tasks"]] == ["item-001"]
+
+
+def test_a_changed_mask_of_the_holdout_is_told(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    """A holdout with another mask is another one, on which nothing has been judged."""
+    ledger = Path("data/splits.csv")
+    ledger.write_text(ledger.read_text().replace("g0,train", "g0,test"))
+    case.export("cvat")
+    case.read(cvat_answer({1: CORNER}), "cvat")
+    assert "1 of these are in the holdout: its version changes" in capsys.readouterr().out
 
 
 def test_a_new_revision_keeps_what_is_known(case: Case) -> None:
@@ -158,14 +171,68 @@ def test_reading_twice_changes_nothing(case: Case) -> None:
     assert world(Path.cwd()) == before
 
 
-def test_reading_twice_does_not_outdo_a_later_decision(case: Case) -> None:
-    """Who decides after an answer was read has the last word, though it is read again."""
+@pytest.mark.parametrize("batch", ["again", "another"])
+@pytest.mark.parametrize("at", ["", "2026-05-01 12:00:00+00:00"])
+def test_reading_twice_does_not_outdo_a_later_decision(
+    case: Case, at: str, batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who decides after an answer was given has the last word, though it is read again under whatever name."""
     case.export("cvat")
-    file = cvat_answer({1: CORNER})
+    file = cvat_answer({1: CORNER}, at=at)
     case.read(file, "cvat")
     case.decide("item-004", "relabel")
-    case.read(file, "cvat")
+    capsys.readouterr()
+    assert case.read(file, "cvat", "--batch", batch) == 0
     assert not settled(read_decisions(DECISIONS), "item-004", 1)
+    assert "1 of them were decided otherwise since, which stands, first 'item-004': relabel" in capsys.readouterr().out
+
+
+def test_an_answer_that_is_read_late_does_not_outdo_a_decision_made_meanwhile(case: Case) -> None:
+    """An export of before a decision says nothing against it, though it is read for the first time."""
+    case.export("cvat")
+    file = cvat_answer({}, at="2026-05-01 12:00:00+00:00")
+    case.decide("item-004", "relabel")
+    assert case.read(file, "cvat") == 0
+    assert not settled(read_decisions(DECISIONS), "item-004", 1)
+    assert set(kept()) == {"item-001", "item-002"}
+
+
+def test_an_answer_given_after_a_decision_counts(case: Case) -> None:
+    """What was to be relabelled, and was looked at then and left as it is, is settled."""
+    case.decide("item-004", "relabel")
+    DECISIONS.write_text(re.sub(r",2\d{3}-[^,]*", ",2026-04-30T12:00:00+00:00", DECISIONS.read_text()))
+    case.export("cvat")
+    assert case.read(cvat_answer({}, at="2026-05-01 12:00:00+00:00"), "cvat") == 0
+    assert settled(read_decisions(DECISIONS), "item-004", 1)
+    assert [row.at.month for row in read_decisions(DECISIONS).rows if row.item_id == "item-004"] == [4, 5]
+
+
+def test_an_answer_of_the_future_does_not_outdo_what_comes(case: Case) -> None:
+    """Where a tool's clock is ahead, the moment of the reading is recorded."""
+    case.export("cvat")
+    case.read(cvat_answer({}, at="2999-05-01 12:00:00+00:00"), "cvat")
+    assert {row.at.year < 2999 for row in read_decisions(DECISIONS).rows} == {True}
+
+
+def test_an_old_drawing_does_not_outdo_a_later_keep(case: Case) -> None:
+    """Somebody has found the mask right since: the answer is left out with that reason, and the rest goes on."""
+    case.export("cvat")
+    file = cvat_answer({0: CORNER, 1: CORNER}, at="2026-05-01 12:00:00+00:00")
+    case.decide("item-004", "keep")
+    assert case.read(file, "cvat") == 0
+    assert [case.revisions()[item] for item in ("item-001", "item-004")] == [2, 1]
+    assert "alice decided to keep the mask as it is" in Path("data/rejected/again.csv").read_text()
+
+
+def test_what_nobody_looked_at_is_not_kept(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unchanged mask whose mark is still there is not recorded, and is counted; unless the user vouches for it."""
+    case.export("cvat")
+    file = cvat_answer({}, marked=(0, 1))
+    assert case.read(file, "cvat") == 0
+    assert set(kept()) == {"item-002"}
+    assert "2 came back unchanged, and nothing shows that somebody looked at them" in capsys.readouterr().out
+    assert case.read(file, "cvat", "--unchanged", "keep") == 0
+    assert set(kept()) == {"item-004", "item-001", "item-002"}
 
 
 def test_a_reading_that_was_cut_off_is_finished(case: Case) -> None:
@@ -250,7 +317,7 @@ def test_a_bad_answer_never_stops_the_rest(case: Case) -> None:
     assert case.read(file, "cvat") == 0
     assert case.revisions()["item-001"] == 2
     listed = Path("data/rejected/again.csv").read_text()
-    assert "item-004,\"'tree' is no class of the taxonomy" in listed
+    assert "item-004,\"''tree' is no class of the taxonomy" in listed  # read without the first quote
     assert "image 'other.png',it was not exported" in listed
 
 

@@ -4,15 +4,22 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import release_case
-from release_case import add_batch, light_project, more_items, objects, relabelled, tag_by_hand
+from purge_case import (
+    GONE,
+    NOTE,
+    darker,
+    held,
+    two_releases,
+    world,
+)
+from release_case import add_batch, objects, relabelled
 from workspace import Workspace
 
 from pipeline import diff, purge, releases
-from pipeline.errors import OutageError, UserError
+from pipeline.errors import UserError
 from pipeline.parts import CLASSES_KEY, parts, read_index
 from pipeline.releasing.purged import RECORD, read_record
 from pipeline.releasing.reader import open_release
@@ -21,25 +28,12 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning"),
 ]
-GONE, NOTE = "item-005", "consent withdrawn"
-
-
-def darker(mask: np.ndarray) -> np.ndarray:
-    """Humans become obstacles. Shape: (H, W), uint8."""
-    mask[mask == 3] = 4
-    return mask
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Two releases, the item in a part of each (relabelled in the second); data/v1 is also all that a branch has."""
-    workspace = light_project(tmp_path_factory.mktemp("purge") / "workspace")
-    tag_by_hand(workspace, "data/v1")
-    workspace.ok("git", "branch", "older")
-    add_batch(workspace, "second", [*relabelled([GONE, "item-001"], darker), *more_items(2, seed=7)])
-    add_batch(workspace, "third", more_items(2, seed=8))
-    tag_by_hand(workspace, "data/v2")
-    return workspace
+    """A workspace with two releases, to be copied."""
+    return two_releases(tmp_path_factory.mktemp("purge") / "workspace")
 
 
 @pytest.fixture
@@ -49,21 +43,6 @@ def project(template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(copy.root)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(copy.root / ".site"))
     return copy
-
-
-def held(workspace: Workspace, name: str = GONE) -> list[Path]:
-    """Every file of the workspace, its cache and its remote with the bytes of an item's image."""
-    first = {item.item_id: item for item in release_case.tiny_items(groups=8)}
-    needle = first[name].image
-    roots = [workspace.root, release_case.remote_of(workspace)]
-    files = (file for root in roots if root.exists() for file in root.rglob("*") if file.is_file())
-    return [file for file in files if needle in file.read_bytes()]
-
-
-def world(workspace: Workspace) -> dict[str, bytes]:
-    """Dataset, pointer, record, cache and remote, to see that nothing changed."""
-    roots = [workspace.root / "data", workspace.root / ".dvc" / "cache", release_case.remote_of(workspace)]
-    return {str(file): file.read_bytes() for root in roots for file in sorted(root.rglob("*")) if file.is_file()}
 
 
 def test_the_bytes_are_nowhere_any_more(project: Workspace) -> None:
@@ -220,16 +199,6 @@ def test_a_release_that_was_not_fetched_must_be_fetched_first(project: Workspace
     assert world(project) == before
 
 
-def test_reports_that_may_show_it_go_too(project: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Pages with pictures of items, and what is under way of them, are deleted and told."""
-    shown = project.root / "data" / "labels" / f"{GONE}_image.png"
-    shown.parent.mkdir(parents=True)
-    shown.write_bytes(b"picture")
-    purge.main([GONE], note=NOTE, yes=True)
-    assert not shown.parent.exists()
-    assert "deleted data/labels" in capsys.readouterr().out
-
-
 def test_nobody_to_ask_is_no_consent(project: Workspace) -> None:
     """Without a terminal and without --yes nothing is purged."""
     before = world(project)
@@ -280,18 +249,6 @@ def test_every_remote_is_cleaned(project: Workspace) -> None:
     assert (release_case.remote_of(project) / "second/files/md5" / new[:2] / new[2:]).exists()
 
 
-def test_a_remote_that_is_away_stops_it_before_anything_is_done(project: Workspace) -> None:
-    """With one remote out of reach the purge is an outage, and nothing is deleted anywhere."""
-    project.ok("dvc", "remote", "add", "-q", "far", "s3://nowhere/at/all")
-    project.ok("dvc", "remote", "modify", "far", "endpointurl", "http://127.0.0.1:9")
-    project.ok("dvc", "remote", "modify", "--local", "far", "access_key_id", "x")
-    project.ok("dvc", "remote", "modify", "--local", "far", "secret_access_key", "x")
-    before = world(project)
-    with pytest.raises(OutageError, match="far"):
-        purge.main([GONE], note=NOTE, yes=True)
-    assert world(project) == before
-
-
 def test_the_diff_of_old_releases_tells_what_was_purged(project: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """Releases that lost an item are still compared, and the report says that they are no longer whole."""
     purge.main([GONE], note="<b>withdrawn</b>", yes=True)
@@ -328,22 +285,3 @@ def test_a_commit_of_another_branch_is_covered(project: Workspace) -> None:
     assert not (project.root / "data/dataset/side").exists()
     purge.main([GONE], note=NOTE, yes=True)
     assert held(project) == []
-
-
-def test_tiles_and_pictures_of_it_go_from_the_cache(project: Workspace) -> None:
-    """What a stage made of a part with the item, and holds pixels, is deleted; its figures stay."""
-    script = (
-        "from pathlib import Path; out = Path('data/tiles'); out.mkdir();"
-        "(out / 'shard.npy').write_bytes(b'pixels'); (out / 'figures.json').write_text('{}')"
-    )
-    (project.root / "make.py").write_text(script)
-    stage = ["-n", "prepare", "-d", "data/dataset", "-o", "data/tiles", "python make.py"]
-    project.ok("dvc", "stage", "add", "-q", "--run", *stage)
-    project.ok("git", "add", "-A")
-    project.ok("git", "commit", "-q", "-m", "tiles")
-    cached = [file for file in (project.root / ".dvc/cache/files").rglob("*") if file.is_file()]
-    assert [file for file in cached if file.read_bytes() == b"pixels"]
-    purge.main([GONE], note=NOTE, yes=True)
-    left = [file.read_bytes() for file in (project.root / ".dvc/cache/files").rglob("*") if file.is_file()]
-    assert b"pixels" not in left
-    assert b"{}" in left

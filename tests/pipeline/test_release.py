@@ -1,8 +1,12 @@
 """Releases with real git and real DVC: what is made, what is verified, what is left alone."""
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import release_case
 import yaml
@@ -10,14 +14,16 @@ from release_case import CLASSES, add_batch, assert_trustworthy, more_items, obj
 from tiny import tiny_items
 from workspace import Workspace
 
-from pipeline import release, releases
+from pipeline import migrate, release, releases
 from pipeline.dataset import DatasetParams
 from pipeline.errors import OutageError, UserError, VerdictError
+from pipeline.images import encode_mask
+from pipeline.ingest_guard import locked
 from pipeline.params import read_section
 from pipeline.parts import write_batch
 from pipeline.releasing.making import PARAMS, Making, ReleaseParams, start
 from pipeline.releasing.reader import open_release
-from pipeline.releasing.steps import publish
+from pipeline.releasing.steps import STEPS, make, publish, verify
 
 # A deprecation between DVC and a library of its own.
 pytestmark = [
@@ -96,7 +102,11 @@ def test_the_release_leaves_nothing_to_commit(released: Workspace) -> None:
     """Pointer, card and the new remote are in the commit; git has nothing more to say."""
     assert released.ok("git", "status", "--porcelain") == ""
     changed = released.ok("git", "show", "--format=", "--name-only", "HEAD").split()
-    assert changed == [".dvc/config", "data/dataset.dvc", "data/releases/v1.json", "data/releases/v1.md"]
+    assert changed == [
+        ".dvc/config",
+        "data/dataset.dvc",
+        *(f"data/releases/v1.{kind}" for kind in ("items.csv", "json", "md")),
+    ]
 
 
 def test_the_card_tells_what_is_in_the_release(released: Workspace) -> None:
@@ -205,6 +215,41 @@ def test_a_dry_run_changes_nothing(project: Workspace, capsys: pytest.CaptureFix
     assert not release_case.remote_of(project).exists()
 
 
+def tree(root: Path) -> dict[str, bytes | None]:
+    """Every file's bytes, and every folder, git's and DVC's own among them."""
+    return {str(each.relative_to(root)): each.read_bytes() if each.is_file() else None for each in root.rglob("*")}
+
+
+def test_a_dry_run_leaves_every_byte_as_it_is(
+    released: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a new batch and a new limit both stages have to run, and no file is written, changed or removed."""
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(released.root.parent / "site"))
+    add_batch(released, "second", more_items(3, seed=7))
+    released.set_params({"validate": {"max_void_share": 0.4}})
+    before = tree(released.root)
+    release.main("look", dry_run=True)
+    assert "would release data/v2: 19 items in 9 groups; 3 added since data/v1" in capsys.readouterr().out
+    after = tree(released.root)
+    assert sorted(after) == sorted(before)
+    assert [name for name in after if after[name] != before[name]] == []
+
+
+def test_a_dry_run_leaves_what_a_stage_makes(project: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that would make the dataset anew makes it aside, also where git would keep the dataset."""
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(project.root.parent / "site"))
+    stages = yaml.safe_load((project.root / "dvc.yaml").read_text())
+    stages["stages"]["copy"] = {"cmd": "cp -r data/dataset data/made", "deps": ["data/dataset"], "outs": ["data/made"]}
+    (project.root / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    project.set_params({"dataset": {"path": "data/made"}})
+    project.ok("dvc", "repro", "copy")
+    (project.root / ".gitignore").write_text("/.site/\n__pycache__/\n")
+    add_batch(project, "second", more_items(3, seed=7))
+    before = tree(project.root)
+    release.main("look", dry_run=True)
+    assert tree(project.root) == before
+
+
 def test_branch_and_tag_reach_the_git_remote(project: Workspace) -> None:
     """Where a git remote is set, both are pushed."""
     bare = git_remote(project)
@@ -230,15 +275,15 @@ def test_a_tag_that_did_not_reach_the_remote_is_pushed_later(released: Workspace
     assert "refs/tags/data/v1" in released.ok("git", "ls-remote", str(bare))
 
 
+def asked(workspace: Workspace, message: str, *, no_push: bool = False) -> Making:
+    """A release that has not begun."""
+    sections = read_section(ReleaseParams, "release", PARAMS), read_section(DatasetParams, "dataset", PARAMS)
+    return Making(workspace.root, *sections, message, no_push)
+
+
 def begun(workspace: Workspace, *, no_push: bool = False) -> Making:
     """The last release of a workspace as the last step finds it."""
-    making = Making(
-        workspace.root,
-        read_section(ReleaseParams, "release", PARAMS),
-        read_section(DatasetParams, "dataset", PARAMS),
-        "again",
-        no_push,
-    )
+    making = asked(workspace, "again", no_push=no_push)
     start(making)
     making.tag, making.unchanged = making.last, True
     return making
@@ -342,7 +387,9 @@ def test_a_second_release_moves_only_new_parts(released: Workspace) -> None:
     assert sorted(name.endswith(".dir") for name in new) == [False, True]
     assert set(objects(released)) >= before
     facts = card(released, "data/v2")
-    expected = {"since": "data/v1", "added": 3, "relabelled": 2, "removed": 0, "replaced": 0, "moved": 0}
+    none = {"removed": 0, "replaced": 0, "migrated": 0}
+    held_out = {"added": 0, "relabelled": 1, **none}
+    expected = {"since": "data/v1", "added": 3, "relabelled": 2, "moved": 0, **none, "holdout": held_out}
     assert facts["changes"] == expected
     content = facts["content"]
     assert isinstance(content, dict)
@@ -360,6 +407,23 @@ def test_a_changed_taxonomy_is_a_new_release(released: Workspace) -> None:
     assert tags(released) == ["data/v1", "data/v2"]
 
 
+def test_what_a_migration_rewrote_is_not_relabelled(released: Workspace) -> None:
+    """On the card stand apart the item that somebody drew anew and those whose ids a migration alone changed."""
+    (released.root / "m.yaml").write_text("{from: 1, note: n, merge: {floor: background}}")
+    migrate.main(released.root / "m.yaml")
+    [item] = relabelled(["item-001"], lambda mask: (mask * 0).clip(0, 3), revision=3)
+    mask = encode_mask(np.arange(48 * 64, dtype=np.uint8).reshape(48, 64) % 4)
+    classes = [name for name in CLASSES if name != "floor"]
+    write_batch(released.root / "data/dataset", "anew", [replace(item, mask=mask)], ["camera"], classes)
+    release.main("floor is background now")
+    changes = card(released, "data/v2")["changes"]
+    assert isinstance(changes, dict)
+    assert (changes["relabelled"], changes["migrated"]) == (1, 15)
+    page = (released.root / "data/releases/v2.md").read_text()
+    assert "| relabelled by people | 1 |" in page
+    assert "| rewritten by a taxonomy migration alone | 15 |" in page
+
+
 def test_a_rewritten_split_ledger_is_refused(released: Workspace) -> None:
     """A group that models learnt from cannot become holdout by an edit of the ledger."""
     ledger = released.root / "data" / "splits.csv"
@@ -373,6 +437,19 @@ def test_a_dataset_that_was_not_fetched_is_no_release(released: Workspace) -> No
     released.ok("rm", "-r", "data/dataset")
     with pytest.raises(UserError, match="dvc pull"):
         release.main("nothing here")
+
+
+def test_items_that_nobody_removed_do_not_get_lost(released: Workspace) -> None:
+    """A batch that git brought and DVC did not would else leave the dataset without a word; on purpose it may."""
+    released.ok("rm", "-r", "data/dataset/first")
+    add_batch(released, "again", tiny_items(groups=6))
+    with pytest.raises(
+        UserError, match="4 items of data/v1 are not here, though nobody removed them, first 'item-012'"
+    ):
+        release.main("without them")
+    assert tags(released) == ["data/v1"]
+    release.main("without them", without_lost=True)
+    assert tags(released) == ["data/v1", "data/v2"]
 
 
 def test_a_misspelt_item_of_a_release_is_told_what_is_near(released: Workspace) -> None:
@@ -410,6 +487,33 @@ def test_a_dataset_that_a_stage_makes_is_released_by_its_lock(project: Workspace
     assert not (project.root / "data" / "made.dvc").exists()
     lock = yaml.safe_load(project.ok("git", "show", "data/v1:dvc.lock"))
     assert lock["stages"]["copy"]["outs"][0]["md5"] in objects(project)
+
+
+def test_what_changes_after_the_verdict_is_not_released(project: Workspace) -> None:
+    """A taxonomy that is edited while the remote is verified would be tagged beside masks that nobody judged by it."""
+
+    def edit(making: Making) -> None:
+        with (making.root / "data" / "taxonomy.yaml").open("a") as file:
+            file.write("# another\n")
+
+    place = STEPS.index(verify) + 1
+    with pytest.raises(UserError, match=r"data/taxonomy.yaml changed while the release was made"):
+        make(asked(project, "now"), [*STEPS[:place], edit, *STEPS[place:]])
+    assert tags(project) == []
+
+
+def test_a_release_waits_for_an_ingestion(project: Workspace) -> None:
+    """What writes into the dataset, its ledger or its taxonomy and the release take turns."""
+    command = [sys.executable, "-m", "pipeline.release", "--message", "x"]
+    with locked(project.root / "data" / "taxonomy.yaml"):
+        waiting = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        try:
+            assert waiting.stderr is not None
+            assert any("waiting for another ingestion" in line for line in waiting.stderr)
+        finally:
+            waiting.kill()
+            waiting.communicate()
+    assert tags(project) == []
 
 
 def test_an_empty_dataset_is_no_release(project: Workspace) -> None:

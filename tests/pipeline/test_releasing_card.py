@@ -77,6 +77,13 @@ def test_the_page_names_what_reviewers_ask_for(card: Card) -> None:
         assert text in page
 
 
+def test_the_page_counts_what_changed_in_the_holdout(card: Card) -> None:
+    """Whoever reads it sees that verdicts on the former holdout are void."""
+    page = markdown(replace(card, changes=card.changes | {"holdout": {"added": 2, "removed": 0, "relabelled": 1}}))
+    assert "| added in the holdout | 2 |" in page
+    assert "| relabelled in the holdout | 1 |" in page
+
+
 def test_words_of_users_cannot_break_the_page(card: Card) -> None:
     """Pipes and tags in messages and names are text."""
     page = markdown(card)

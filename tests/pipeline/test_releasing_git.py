@@ -88,6 +88,20 @@ def test_a_repository_without_a_commit_is_refused(tmp_path: Path) -> None:
         Git(tmp_path).check_ready()
 
 
+def test_a_folder_of_a_repository_is_refused(git: Git) -> None:
+    """Releases are read from a repository's root: the message says how a folder gets one of its own."""
+    folder = git.root / "team" / "project"
+    folder.mkdir(parents=True)
+    with pytest.raises(UserError, match="git subtree split --prefix=team/project"):
+        Git(folder).check_ready()
+
+
+def test_a_message_that_is_no_utf_8_can_be_read(git: Git) -> None:
+    """What git keeps of another encoding costs its odd letters and nothing more."""
+    subprocess.run(["git", "tag", "-a", "data/v1", "-m", b"caf\xe9 May"], cwd=git.root, check=True, capture_output=True)
+    assert git.tag_message("data/v1") == "caf\ufffd May"
+
+
 def test_the_only_remote_is_the_one(git: Git) -> None:
     """With one remote, whatever its name, releases go there; with several, to origin."""
     assert git.remote() is None

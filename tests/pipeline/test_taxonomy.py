@@ -59,3 +59,11 @@ def test_a_fault_of_the_whole_is_said_without_a_dump(tmp_path: Path, text: str) 
         _load(tmp_path, text)
     assert "the whole section" not in str(refused.value)
     assert "colour" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["''", "' '", "'two\\nlines'", "void", "ignore"])
+def test_a_class_has_a_name_that_tables_can_show(tmp_path: Path, name: str) -> None:
+    """Nothing, lines, and the words for pixels without a class are no names of classes."""
+    quoted = name.replace("'", '"') if "\\n" in name else name
+    with pytest.raises(UserError, match="class name"):
+        _load(tmp_path, TWO.replace("name: b", f"name: {quoted}"))

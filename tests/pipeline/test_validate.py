@@ -409,6 +409,23 @@ def test_close_hashes_are_no_leak_where_pixels_differ(tmp_path: Path, taxonomy: 
     assert "near_duplicates_across_splits" in fired(validate.validate(subject, lenient))
 
 
+def test_images_with_close_hashes_that_were_not_compared_are_told(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    """Where more hashes are close than are looked at, and no twin is found, that is said of each image, and no more."""
+    tables = catalogue(make(data := Data(), tmp_path), SETTINGS, tmp_path / "store", 1)
+    catalog, former = (table.to_pandas() for table in tables)
+    catalog["phash"] = catalog["phash"][0]
+    subject = Subject(catalog, former, ledger_of(data), taxonomy, DatasetReader(tmp_path / "dataset", LIMITS))
+    verdict = validate.validate(subject, PARAMS.model_copy(update={"near_duplicate_correlation": 1.0}))
+    told = {each.check.name: each for each in verdict.warnings}["near_duplicates_not_compared"]
+    assert len(told.failed) == 16
+    assert told.details[0] == (
+        "item-000 (train) was compared with the nearest only of the images of other splits, and of other groups of its "
+        "split whose hashes are close, and looks like none of those"
+    )
+    found = validate.validate(subject, PARAMS.model_copy(update={"near_duplicate_correlation": 0.0}))
+    assert "near_duplicates_not_compared" not in fired(found)
+
+
 def test_twins_in_two_groups_of_a_split_are_told_and_fail_nothing(tmp_path: Path, taxonomy: Taxonomy) -> None:
     """They become a leak once one of the groups lies elsewhere: a warning, with both names."""
     data = Data()
@@ -496,6 +513,17 @@ def test_an_item_that_the_users_check_rejects_is_quarantined(tmp_path: Path, tax
     settings = replace(SETTINGS, custom=CustomCheck("own.py", source))
     verdict = judged(Data(), tmp_path, taxonomy, settings=settings)
     assert verdict.quarantine.to_numpy().tolist() == [["item-003", "custom", "too new"]]
+
+
+def test_the_quarantine_list_holds_no_formula(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    """An item that is named like a formula, and a reason that reads like one, stand behind a quote."""
+    source = "def check(item, image, mask):\n    return '=1+1' if item['item_id'] == '@item' else None\n"
+    data = Data()
+    data.items[0] = replace(data.items[0], item_id="@item")
+    verdict = judged(data, tmp_path, taxonomy, settings=replace(SETTINGS, custom=CustomCheck("own.py", source)))
+    validate.write_verdict(verdict, tmp_path / "out")
+    lines = (tmp_path / "out" / "quarantine.csv").read_text().splitlines()
+    assert lines == ["item_id,check,detail", "'@item,custom,'=1+1"]
 
 
 def test_a_batch_that_differs_is_told_with_pictures(tmp_path: Path, taxonomy: Taxonomy) -> None:
