@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint lock bench browser label-studio clean
+.PHONY: help setup demo up down status test check lint lock bench browser label-studio clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,6 +33,15 @@ demo: $(READY) ## Demo data -> validated -> trained -> evaluated -> registered i
 	segloop track
 	segloop register
 	segloop summary
+
+up: $(READY) ## Start MLflow, Airflow, the promoter and the reports on this machine
+	segloop up
+
+down: $(READY) ## Stop them all
+	segloop down
+
+status: $(READY) ## What runs, where, and whether it is healthy
+	segloop status
 
 lint: $(READY) ## Style, types and the direction of imports
 	ruff check
@@ -72,4 +81,5 @@ bench: $(READY) ## Measure against peers, side by side; writes benchmarks/result
 	$(if $(CAMVID),python -m benchmarks.catalog --camvid $(CAMVID))
 
 clean: ## Remove the environment, caches of tools and checkpoints of unfinished trainings
+	test ! -x .venv/bin/segloop || segloop down
 	rm -rf .venv .segloop .mypy_cache .ruff_cache .pytest_cache

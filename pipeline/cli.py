@@ -50,6 +50,27 @@ ACTIONS = {
     "lineage": "Print what a version was made from, back to the masks, and prove it.",
     "verify": "Check a version's certificate against the bytes that would be loaded.",
     "audit": "Check that nobody has tampered with the decision log.",
+    "approval": "Print what a reviewer is asked in Airflow about a judged version.",
+    "promotion ask": "Ask the promoter to take the answer of a run of Airflow.",
+    "promoter": "Run the promoter, which turns answers given in Airflow into reviews and promotions.",
+    "workspace make": "Make the workspace of a training run, named by release, code and params; one that has "
+    "finished is left alone.",
+    "workspace commit": "Commit what a run decided and measured (lock, params, metrics, record) to the branch "
+    "runs/KEY.",
+    "workspace remove": "Remove the workspace of a run, never one with a running job; branch and cache keep what "
+    "counts.",
+    "job submit": "Submit a stage of the workspace as a job, or attach to the one that computes the same.",
+    "job status": "Print where the jobs of the workspace stand.",
+    "job follow": "Print the log of a stage's job while it runs, and exit as the job does.",
+    "job cancel": "End a stage's job with all its processes; what it had finished stays, and a later attempt goes on "
+    "from there.",
+    "job restore": "Bring the results of a stage's job into the workspace; nothing is computed here.",
+    "job run": "Compute a job on the machine that a launcher chose; launchers call it, people need not.",
+    "up": "Start the loop on this machine: MLflow, Airflow, the promoter and the reports.",
+    "down": "Stop the loop on this machine, with everything that it started.",
+    "status": "Print what runs of the loop on this machine, where it is, and whether it is healthy.",
+    "reports": "Serve the reports of all runs as web pages, on this machine unless told otherwise.",
+    "clean": "Remove what nobody needs any more, by the retention in params.yaml.",
     "registry": "Set the registry up, or bring MLflow in line with the decision log.",
 }
 

@@ -24,6 +24,7 @@ from pipeline.gating.verdict import Verdict
 from pipeline.holdout_counts import Measuring
 from pipeline.images import Limits
 from pipeline.model_versions import Registered, find_version
+from pipeline.outcome import tell
 from pipeline.params import read_section
 from pipeline.register import RegisterParams
 from pipeline.registry_access import Registry, RegistryParams, open_registry
@@ -69,6 +70,7 @@ def main(
     wanted = find_version(read_section(RegisterParams, "register", params).model_name, version)
     page = refresh(registry, wanted, Places(data, out, taxonomy, params))
     print(f"{wanted.title}: {page} ({page.stat().st_size / 1000:.0f} kB), also in its MLflow run under {FOLDER}/")
+    tell(dossier=str(page))
     state = registry.state(wanted)
     print(f"it is {state.value}: {NEXT[state]}")
 

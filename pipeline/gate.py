@@ -25,6 +25,7 @@ from pipeline.images import Limits
 from pipeline.label_doubts import label_doubts
 from pipeline.latency import latency_p95_ms, machine
 from pipeline.model_versions import Registered, VersionFiles, fetch, find_version
+from pipeline.outcome import tell
 from pipeline.outputs import short
 from pipeline.params import read_section
 from pipeline.register import RegisterParams
@@ -102,6 +103,7 @@ def main(
         write_json(out / VERDICT, verdict.model_dump(mode="json"))
         if before is None:
             registry.record_gate(verdict, author_of(wanted))
+    tell(version=wanted.version, verdict=verdict.summary(), passed=verdict.passed, gate_digest=verdict.digest())
     print_verdict(verdict, judged_before=before is not None)
     if not dry_run:
         publish(verdict, out / VERDICT, registry)

@@ -150,6 +150,7 @@ def approved(
         gate_digest=gate_digest,
         model_digest=files.model_digest,
         reviewers=registry.reviewers,
+        promoter_keys=registry.promoter_keys,
         four_eyes_authors=authors_of(wanted, entries) if registry.params.four_eyes else None,
     )
     note = f"approved by {approval.reviewer}: {approval.note}"

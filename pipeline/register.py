@@ -11,11 +11,12 @@ from pydantic import Field
 from pipeline.command import run
 from pipeline.errors import OutageError, UserError
 from pipeline.images import Limits
+from pipeline.outcome import tell
 from pipeline.outputs import Outputs, short
 from pipeline.params import Section, read_section
 from pipeline.provenance import git_commit
 from pipeline.run_content import COMPLETE_TAG, sizes
-from pipeline.shell_hints import serve_command, ui_command
+from pipeline.shell_hints import serve_command, ui_command, version_page
 from pipeline.tracking import (
     COMMIT_TAG,
     DIGEST_TAG,
@@ -84,6 +85,7 @@ def main(
     print(f"{said}: {version.name} version {version.version}, model {short(outputs.model_digest)}")
     print(f"alias '{ALIAS}' {'now points' if moved else 'pointed already'} at it; run {candidate.run_id}")
     print(f"look: {ui_command(uri)}")
+    tell(version=str(version.version), version_url=version_page(uri, version.name, version.version))
     print(f"serve: {serve_command(f'models:/{version.name}@{ALIAS}')}")
 
 

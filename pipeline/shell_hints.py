@@ -5,10 +5,10 @@ import shlex
 import shutil
 import sysconfig
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pipeline.provenance import without_secrets
-from pipeline.tracking import WEB
+from pipeline.tracking import WEB, client
 
 
 def ui_command(uri: str) -> str:
@@ -18,6 +18,21 @@ def ui_command(uri: str) -> str:
     scripts = _scripts_off_path()
     tool = f"{scripts}/mlflow" if scripts else "mlflow"
     return f"{tool} ui --backend-store-uri {without_secrets(uri)}"
+
+
+def run_page(uri: str, run_id: str) -> str | None:
+    """The address of a run's page; None for a store without a server, whose address is not known."""
+    if urlsplit(uri).scheme not in WEB:
+        return None
+    experiment = client().get_run(run_id).info.experiment_id
+    return f"{without_secrets(uri).rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def version_page(uri: str, name: str, version: str) -> str | None:
+    """The address of a version's page; None for a store without a server."""
+    if urlsplit(uri).scheme not in WEB:
+        return None
+    return f"{without_secrets(uri).rstrip('/')}/#/models/{quote(name, safe='')}/versions/{version}"
 
 
 def serve_command(model: str) -> str:

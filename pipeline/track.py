@@ -10,11 +10,12 @@ import typer
 import yaml
 
 from pipeline.command import run
+from pipeline.outcome import tell
 from pipeline.outputs import KEPT_OF_TRAINING, Outputs, epochs, short
 from pipeline.params import read_yaml
 from pipeline.provenance import dvc_hash, shareable, without_secrets
 from pipeline.run_content import Content, complete
-from pipeline.shell_hints import ui_command
+from pipeline.shell_hints import run_page, ui_command
 from pipeline.tracking import DIGEST_TAG, configure, is_number, metric_key, points, run_for
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def main(
     if stale:
         print(f"without evaluation: {stale} Then run `segloop track` again.")
     print(f"look: {ui_command(uri)}")
+    tell(run_id=run_id, run_url=run_page(uri, run_id))
 
 
 def run_params(sections: dict[str, Any]) -> dict[str, str]:

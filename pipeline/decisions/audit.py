@@ -7,6 +7,7 @@ from enum import StrEnum
 from pipeline.decisions.certificate import Certificate, check_signature, parse_certificate
 from pipeline.decisions.entry import CERTIFIED, GENESIS, Entry
 from pipeline.decisions.heads import Head, HeadFile, Mark
+from pipeline.decisions.review import checked_witness, is_witnessed
 from pipeline.errors import UserError, VerdictError
 
 
@@ -78,7 +79,7 @@ def structure(evidence: Evidence) -> Iterator[Finding]:
 
 
 def signatures(evidence: Evidence, public_keys: Sequence[str]) -> Iterator[Finding]:
-    """What shows with the promoter's public keys: forged heads, and promotions that nobody entitled has made."""
+    """What shows with the promoter's public keys: forged heads, promotions and witnessed answers."""
     in_file = [evidence.file.signed] if evidence.file and evidence.file.signed else []
     for head in dict.fromkeys([*evidence.heads, *in_file]):
         if not any(head.signed_by(public) for public in public_keys):
@@ -90,8 +91,8 @@ def signatures(evidence: Evidence, public_keys: Sequence[str]) -> Iterator[Findi
             text = f"The head at decision {head.sequence}, which the head file has, is gone from the database."
             yield Finding(Fault.CUT_OFF, head.sequence, text)
     for entry in evidence.entries:
-        if entry.kind in CERTIFIED:
-            yield from certified(entry, public_keys)
+        if needs_promoter(entry):
+            yield from entitled(entry, public_keys)
             if entry.sequence not in signed:
                 text = f"Decision {entry.sequence} ({entry.kind}) has no signed head: it was not made by the promoter."
                 yield Finding(Fault.SIGNATURE, entry.sequence, text)
@@ -145,6 +146,22 @@ def _reached(mark: Mark, known: dict[int, str], where: str) -> Iterator[Finding]
     elif known.get(mark.sequence, GENESIS) != mark.hash:
         text = f"Decision {mark.sequence} is not the one that {where} knows: the log was rewritten."
         yield Finding(Fault.REWRITTEN, mark.sequence, text)
+
+
+def needs_promoter(entry: Entry) -> bool:
+    """Whether only the promoter may make such an entry."""
+    return entry.kind in CERTIFIED or is_witnessed(entry)
+
+
+def entitled(entry: Entry, public_keys: Sequence[str]) -> Iterator[Finding]:
+    """Whether an entry that only the promoter may make carries the promoter's signature over what it says."""
+    if entry.kind in CERTIFIED:
+        yield from certified(entry, public_keys)
+        return
+    try:
+        checked_witness(entry, public_keys)
+    except VerdictError as error:
+        yield Finding(Fault.SIGNATURE, entry.sequence, str(error))
 
 
 def certified(entry: Entry, public_keys: Sequence[str]) -> Iterator[Finding]:

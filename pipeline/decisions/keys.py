@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
@@ -32,27 +32,36 @@ class Statement(StrEnum):
     """What kind of statement a signature is for: one made for a review never passes for a certificate."""
 
     REVIEW = "review"
+    WITNESS = "witness"
     CERTIFICATE = "certificate"
     HEAD = "head"
 
 
 class Reviewer(Section):
-    """Someone who may approve versions.
+    """Someone who may approve versions: by a key of their own, by answering in Airflow, or by either.
 
     Attributes:
-        public_key: Base64 of the 32 raw bytes.
+        public_key: Base64 of the 32 raw bytes; None for who only answers in Airflow.
+        airflow: Their user name in Airflow; None for who only signs.
         added_at: ISO 8601, UTC.
     """
 
-    public_key: str
+    public_key: str | None = None
+    airflow: str | None = Field(default=None, min_length=1)
     added_at: str = Field(min_length=1)
 
     @field_validator("public_key")
     @classmethod
-    def _is_a_key(cls, text: str) -> str:
-        if not is_public(text):
+    def _is_a_key(cls, text: str | None) -> str | None:
+        if text is not None and not is_public(text):
             raise ValueError(f"must be base64 of the {PUBLIC_BYTES} bytes of an Ed25519 public key")
         return text
+
+    @model_validator(mode="after")
+    def _can_be_known(self) -> Self:
+        if self.public_key is None and self.airflow is None:
+            raise ValueError("needs a public_key, the name of an account in Airflow, or both")
+        return self
 
 
 def new_key(path: Path) -> "Ed25519PrivateKey":
@@ -197,23 +206,37 @@ def read_reviewers(path: Path) -> dict[str, Reviewer]:
     found: dict[str, Reviewer] = {}
     for name, entry in content.items():
         reviewer = parse(Reviewer, entry, f"{path}, reviewer '{name}'")
-        _refuse_taken(path, found, str(name), reviewer.public_key)
+        _refuse_taken(path, found, str(name), reviewer)
         found[str(name)] = reviewer
     return found
 
 
-def add_reviewer(path: Path, name: str, public: str) -> Reviewer:
+def add_reviewer(path: Path, name: str, public: str | None = None, *, airflow: str | None = None) -> Reviewer:
     """Puts a reviewer on the allow-list, which counts once it is merged like any change of the repository.
 
+    Who is listed with a key may get an account of Airflow beside it, and the other way round; nothing that is listed
+    is replaced.
+
+    Args:
+        path: The list.
+        name: The reviewer.
+        public: Their public key.
+        airflow: Their user name in Airflow.
+
     Raises:
-        UserError: The name or the key is taken or malformed.
+        UserError: The name, the key or the account is taken or malformed.
     """
     check_name(name)
     known = read_reviewers(path)
-    _refuse_taken(path, known, name, public)
+    given = {key: text for key, text in (("public_key", public), ("airflow", airflow)) if text is not None}
+    listed = known.get(name)
+    before = listed.model_dump(exclude_none=True) if listed else {}
+    if set(before) & set(given):
+        raise UserError(f"{path} lists '{name}' already. Choose another name, or remove the old entry first.")
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    added = parse(Reviewer, {"public_key": public, "added_at": now}, f"reviewer '{name}'")
-    rows = {each: reviewer.model_dump() for each, reviewer in {**known, name: added}.items()}
+    added = parse(Reviewer, {"added_at": now, **before, **given}, f"reviewer '{name}'")
+    _refuse_taken(path, {other: each for other, each in known.items() if other != name}, name, added)
+    rows = {each: reviewer.model_dump(exclude_none=True) for each, reviewer in {**known, name: added}.items()}
     write_atomic(path, yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
     return added
 
@@ -241,12 +264,16 @@ def _message(statement: Statement, payload: Mapping[str, Any]) -> bytes:
     return f"segloop {statement.value} v1\n".encode() + canonical(payload)
 
 
-def _refuse_taken(path: Path, known: Mapping[str, Reviewer], name: str, public: str) -> None:
+def _refuse_taken(path: Path, known: Mapping[str, Reviewer], name: str, new: Reviewer) -> None:
     for other, reviewer in known.items():
         if same_person(name, other):
             raise UserError(f"{path} lists '{other}' already; remove that entry first, received '{name}'.")
-        if reviewer.public_key == public:
+        if new.public_key is not None and reviewer.public_key == new.public_key:
             raise UserError(f"{path} lists the key of '{name}' already, as that of '{other}': one key, one person.")
+        if new.airflow is not None and reviewer.airflow is not None and same_person(new.airflow, reviewer.airflow):
+            raise UserError(
+                f"{path} lists Airflow's user '{new.airflow}' already, as '{other}': one account, one person."
+            )
 
 
 def _refuse_repeated(path: Path) -> None:

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from pipeline.decisions.audit import Evidence, Fault, Finding, certified, signatures, structure, witnesses
+from pipeline.decisions.audit import (
+    Evidence,
+    Fault,
+    Finding,
+    entitled,
+    needs_promoter,
+    signatures,
+    structure,
+    witnesses,
+)
 from pipeline.decisions.certificate import Certificate
-from pipeline.decisions.entry import CERTIFIED, GENESIS, Draft, Entry
+from pipeline.decisions.entry import GENESIS, Draft, Entry, Kind
 from pipeline.decisions.heads import DamagedHeadFile, Head, advance_head_file, read_head_file, sign_head
 from pipeline.decisions.keys import key_id, public_text
 from pipeline.decisions.tables import Database, decisions, heads
@@ -122,7 +131,8 @@ class DecisionLog:
         Raises:
             Conflict: Another decision took the number.
             VerdictError: The log was tampered with.
-            UserError: A promotion or rollback has no valid certificate, or the promoter's key is not at hand.
+            UserError: A promotion or rollback has no valid certificate, or a witnessed review no valid signature, or
+                the promoter's key is not at hand.
             OutageError: The database is away.
         """
         for _ in range(ATTEMPTS if expected_sequence is None else 1):
@@ -201,11 +211,12 @@ class DecisionLog:
         return evidence
 
     def _entitled(self, entry: Entry) -> None:
-        if entry.kind not in CERTIFIED:
+        if not needs_promoter(entry):
             return
         if self._key is None:
-            raise UserError(f"A {entry.kind} needs the promoter's private key, which is not at hand.")
-        for finding in certified(entry, self._trusted):
+            what = "witnessed review" if entry.kind == Kind.REVIEW else entry.kind
+            raise UserError(f"A {what} needs the promoter's private key, which is not at hand.")
+        for finding in entitled(entry, self._trusted):
             raise UserError(finding.what)
 
     def _insert(self, entry: Entry | None, head: Head | None) -> bool:

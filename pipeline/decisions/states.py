@@ -117,6 +117,7 @@ def promotable(
     gate_digest: str | None,
     model_digest: str,
     reviewers: Mapping[str, Reviewer],
+    promoter_keys: Sequence[str] = (),
     four_eyes_authors: Collection[str] | None,
 ) -> Approval:
     """Finds what a promotion rests on, or says why there is nothing.
@@ -127,6 +128,7 @@ def promotable(
         gate_digest: Digest of the verdict that holds for today's champion, holdout and settings; None when none does.
         model_digest: SHA-256 of the graph's bytes as they are now.
         reviewers: The allow-list.
+        promoter_keys: The promoter's public keys, by which answers given in Airflow are proven.
         four_eyes_authors: Who trained the version, by all that is known, and so may not approve it; None where that is
             allowed.
 
@@ -135,11 +137,11 @@ def promotable(
         VerdictError: The gate did not pass or is void, or the review does not prove an approval of exactly this.
     """
     refuse_champion(entries, version)
-    gate = _gate(entries, version, gate_digest, model_digest)
-    entry, review = _latest_review(entries, version, reviewers)
+    gate = standing_gate(entries, version, gate_digest=gate_digest, model_digest=model_digest)
+    entry, review = _latest_review(entries, version, reviewers, promoter_keys)
     _check_review(review, gate)
     if four_eyes_authors is not None:
-        _check_four_eyes(review, four_eyes_authors)
+        check_four_eyes(version, names_of(review.reviewer, reviewers), four_eyes_authors)
     return Approval(
         reviewer=review.reviewer,
         note=review.note,
@@ -195,7 +197,13 @@ def _after(entry: Entry, state: State) -> State:
     return state
 
 
-def _gate(entries: Sequence[Entry], version: int, gate_digest: str | None, model_digest: str) -> Entry:
+def standing_gate(entries: Sequence[Entry], version: int, *, gate_digest: str | None, model_digest: str) -> Entry:
+    """The gate that an approval given now would rest on; the arguments are those of `promotable`.
+
+    Raises:
+        UserError: The version was never judged.
+        VerdictError: It did not pass, or the verdict is void.
+    """
     mine = [entry for entry in entries if entry.version == version and entry.kind == Kind.GATE]
     if not mine:
         raise UserError(f"Version {version} was never judged. Run `segloop gate {version}`.")
@@ -229,19 +237,22 @@ def _gate(entries: Sequence[Entry], version: int, gate_digest: str | None, model
     return gate
 
 
-def _latest_review(entries: Sequence[Entry], version: int, reviewers: Mapping[str, Reviewer]) -> tuple[Entry, Review]:
+def _latest_review(
+    entries: Sequence[Entry], version: int, reviewers: Mapping[str, Reviewer], promoter_keys: Sequence[str]
+) -> tuple[Entry, Review]:
     mine = [entry for entry in entries if entry.version == version and entry.kind == Kind.REVIEW]
     if not mine:
         raise UserError(
             f"Version {version} has no approval: nobody has reviewed it. "
             f"Run `segloop review {version} approve --note TEXT`."
         )
-    return mine[-1], checked_review(mine[-1], reviewers)
+    return mine[-1], checked_review(mine[-1], reviewers, promoter_keys)
 
 
 def _check_review(review: Review, gate: Entry) -> None:
     if review.decision != "approve":
-        raise VerdictError(f"'{review.reviewer}' rejected version {review.version}: {review.note}")
+        who = f"'{review.reviewer}'" if review.reviewer else "The lapse of time"
+        raise VerdictError(f"{who} rejected version {review.version}: {review.note}")
     again = f"Have it reviewed again: `segloop review {review.version} approve`."
     for what, signed, wanted in (
         ("model", review.model_digest, gate.model_digest),
@@ -251,14 +262,30 @@ def _check_review(review: Review, gate: Entry) -> None:
             raise VerdictError(f"'{review.reviewer}' approved another {what} ({signed}, not {wanted}). {again}")
 
 
-def _check_four_eyes(review: Review, authors: Collection[str]) -> None:
+def names_of(reviewer: str, reviewers: Mapping[str, Reviewer]) -> list[str]:
+    """The names that a reviewer goes by: the one on the list, and the one in Airflow."""
+    listed = reviewers.get(reviewer)
+    return [reviewer, *([listed.airflow] if listed and listed.airflow else [])]
+
+
+def check_four_eyes(version: int, names: Sequence[str], authors: Collection[str]) -> None:
+    """Refuses a reviewer who trained the version.
+
+    Args:
+        version: The version.
+        names: That the reviewer goes by.
+        authors: Who trained it, by all that is known.
+
+    Raises:
+        VerdictError: One of the names is an author's, or no author is known.
+    """
     if not any(author.strip() for author in authors):
         raise VerdictError(
-            f"Nobody knows who trained version {review.version}, so four eyes cannot be shown. Train it in a run that "
-            "names its author."
+            f"Nobody knows who trained version {version}, so four eyes cannot be shown. Train it in a run that names "
+            "its author."
         )
-    if any(same_person(review.reviewer, author) for author in authors):
-        raise VerdictError(f"'{review.reviewer}' trained version {review.version}: somebody else must review it.")
+    if any(same_person(name, author) for name in names for author in authors):
+        raise VerdictError(f"'{names[0]}' trained version {version}: somebody else must review it.")
 
 
 def _named(version: object) -> str:

@@ -1,0 +1,154 @@
+"""An operator that runs one of the project's commands, in the project or in the workspace of a run."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from orchestration import reports, settings
+from orchestration.links import Link
+
+FAILED_VERDICT, USERS_MISTAKE = 1, 2  # what a repetition does not mend
+DVC_FAILED = 255  # behind it stands the exit code of a stage, which DVC tells in words only
+STAGE_FAILED = re.compile(r"failed to run: .*, exited with (\d+)\s*$")
+GRACE_S = 20  # between SIGTERM and SIGKILL
+
+
+class Command(BaseOperator):
+    """Runs `python -m MODULE WORDS OPTIONS` and returns the facts that the command told.
+
+    A failed verdict and a user's mistake fail at once; an outage, a bug or a signal is tried again, as often as the
+    task may.
+
+    Args:
+        module: The module, such as `pipeline.release`.
+        words: Its arguments; templated.
+        options: Its options; templated. What renders as nothing or as an empty list is left out, a list in JSON is
+            given as often as it has entries.
+        folder: Where it runs; templated. The project's root when empty.
+        accept: Exit codes beside 0 that are no failure of the task: `returncode` is among the facts.
+        when: Templated; when it renders as nothing, the task is skipped.
+        done_when: A fact that, when true, skips this task and what follows: there is nothing to do.
+        publish: Folders or files of `folder` that are put where people can look at them, by the link's name; `{fact}`
+            stands for a fact.
+        link: Names of facts, by the link's name, whose value is an address.
+    """
+
+    template_fields: Sequence[str] = ("words", "options", "folder", "when", "publish")
+
+    def __init__(  # noqa: PLR0913 - a declaration says all that there is to say of a task
+        self,
+        *,
+        module: str,
+        words: Sequence[str] = (),
+        options: Mapping[str, str] | None = None,
+        folder: str = "",
+        accept: Sequence[int] = (),
+        when: str = "always",
+        done_when: str = "",
+        publish: Mapping[str, str] | None = None,
+        link: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.module, self.words, self.options, self.folder = module, list(words), dict(options or {}), folder
+        self.accept, self.when, self.done_when = list(accept), when, done_when
+        self.publish, self.link = dict(publish or {}), dict(link or {})
+        self.operator_extra_links = tuple(Link(name) for name in (*self.publish, *self.link))
+        self.addresses: dict[str, str] = {}
+        self._process: subprocess.Popen[str] | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Runs the command."""
+        if not self.when:
+            raise AirflowSkipException("Nothing was asked for.")
+        words = [*filter(None, self.words), *given(self.options)]
+        facts = self.run(self.module, words, accept=self.accept)
+        place = Path(self.folder or settings.root())
+        self.addresses |= {name: str(facts[fact]) for name, fact in self.link.items() if facts.get(fact)}
+        self.addresses |= reports.publish(
+            place, {name: path.format_map(facts) for name, path in self.publish.items()}, context
+        )
+        if self.done_when and facts.get(self.done_when):
+            raise AirflowSkipException(f"Nothing to do: {facts.get('said') or self.done_when}")
+        return facts
+
+    def run(self, module: str, words: Sequence[str], *, accept: Sequence[int] = ()) -> dict[str, Any]:
+        """Runs one command, its lines in the task's log.
+
+        Returns:
+            What it told, with its `returncode`.
+
+        Raises:
+            AirflowFailException: A verdict failed, or the user is mistaken: trying again mends neither.
+            AirflowException: Anything else went wrong.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            told = Path(scratch) / "outcome.json"
+            line = [settings.python(), "-m", module, *words]
+            self.log.info("in %s: %s", self.folder or settings.root(), " ".join(line[1:]))
+            code = self._stream(line, told)
+            facts = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
+        facts["returncode"] = code
+        if code and code not in accept:
+            text = f"{module} ended with exit code {code}; its own words stand above."
+            raise (AirflowFailException if code in {FAILED_VERDICT, USERS_MISTAKE} else AirflowException)(text)
+        return facts
+
+    def on_kill(self) -> None:
+        """Ends the command with the task."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def _stream(self, line: Sequence[str], told: Path) -> int:
+        environment = environment_of(os.environ) | {"SEGLOOP_OUTCOME": str(told)}
+        with subprocess.Popen(
+            line,
+            cwd=self.folder or settings.root(),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a group of its own, so that what it starts ends with it
+        ) as self._process:
+            assert self._process.stdout is not None
+            stages_code = 0
+            for text in self._process.stdout:
+                self.log.info("%s", text.rstrip())
+                found = STAGE_FAILED.search(text)
+                stages_code = int(found[1]) if found else stages_code
+        code = self._process.returncode
+        if code == DVC_FAILED and stages_code:
+            return stages_code
+        return code if code >= 0 else 128 - code
+
+
+def given(options: Mapping[str, str]) -> list[str]:
+    """Options as words of a command line; empty ones are left out, lists in JSON are repeated."""
+    words: list[str] = []
+    for name, value in options.items():
+        values = json.loads(value) if value.startswith("[") else [value]
+        words += [word for each in values if str(each).strip() for word in (name, str(each))]
+    return words
+
+
+def environment_of(every: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a command: without Airflow's own settings, in which its passwords and secrets stand."""
+    kept = {name: value for name, value in every.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
+    path = f"{Path(settings.python()).parent}{os.pathsep}{every.get('PATH', '')}"
+    return kept | {"PATH": path, "SEGLOOP_ROOT": str(settings.root())}

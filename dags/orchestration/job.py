@@ -1,0 +1,97 @@
+"""An operator that runs a stage as a job: detached on this machine, on Ray, or on Kubernetes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import Context, ResumableJobMixin
+from airflow.sdk.exceptions import TaskDeferred
+
+from orchestration.command import Command
+
+KUBERNETES = "kubernetes"
+ACTIVE, SUCCEEDED = "running", "succeeded"
+
+
+class Job(ResumableJobMixin, Command):
+    """Runs a stage as a job that outlives this task; a retry finds the job and goes on watching it.
+
+    Args:
+        stage: The stage of dvc.yaml.
+        launcher: `local`, `ray` or `kubernetes`; templated.
+    """
+
+    external_id_key = "segloop_job"
+    template_fields: Sequence[str] = (*Command.template_fields, "launcher")
+
+    def __init__(self, *, stage: str, launcher: str, **kwargs: Any) -> None:
+        super().__init__(module="pipeline.job_submit", **kwargs)
+        self.stage, self.launcher = stage, launcher
+        self._followed = False
+
+    def execute(self, context: Context) -> Any:
+        """Submits the job or finds it, watches it to its end, and restores what it made into the workspace."""
+        if self.launcher == KUBERNETES:
+            return self._pod(context)
+        return self.execute_resumable(context)
+
+    def submit_job(self, context: Context) -> str:  # noqa: ARG002 - Airflow's signature
+        """Starts the job; one that runs already is found."""
+        return str(self._submit()["job"])
+
+    def get_job_status(self, external_id: Any, context: Context) -> str:  # noqa: ARG002
+        """What the launcher says of the job."""
+        return str(self.run("pipeline.job_status", [self.stage])["jobs"][self.stage]["state"])
+
+    def is_job_active(self, status: str) -> bool:
+        """Whether there is something to watch."""
+        return status == ACTIVE
+
+    def is_job_succeeded(self, status: str) -> bool:
+        """Whether the results are there."""
+        return status == SUCCEEDED
+
+    def poll_until_complete(self, external_id: Any, context: Context) -> Any:
+        """Shows the job's lines until it ends; its exit code counts as that of a command."""
+        self._followed = True
+        self.run("pipeline.job_follow", [self.stage])
+        return self.get_job_result(external_id, context)
+
+    def get_job_result(self, external_id: Any, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """Restores the stage's outputs: DVC takes them from its run cache."""
+        return self.run("pipeline.job_restore", [self.stage])
+
+    def on_kill(self) -> None:
+        """Ends the job with the task; what it has finished is kept, and a retry goes on from its last checkpoint."""
+        super().on_kill()
+        if self._followed:
+            self.run("pipeline.job_cancel", [self.stage])
+
+    def _submit(self) -> dict[str, Any]:
+        return self.run(self.module, [self.stage, "--launcher", self.launcher])
+
+    def _pod(self, context: Context) -> dict[str, Any]:
+        facts = self._submit()
+        try:
+            self._operator(facts).execute(context)
+        except TaskDeferred as deferred:
+            raise TaskDeferred(
+                trigger=deferred.trigger, method_name="pod_ended", kwargs={"facts": facts}, timeout=deferred.timeout
+            ) from None
+        return self.get_job_result(facts["job"], context)
+
+    def pod_ended(self, context: Context, event: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+        """Goes on when the pod has ended: its log, its verdict, its results."""
+        self._operator(facts).trigger_reentry(context, event)
+        return self.get_job_result(facts["job"], context)
+
+    def _operator(self, facts: dict[str, Any]) -> Any:
+        from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+
+        return KubernetesPodOperator(
+            task_id=self.task_id,
+            pod_template_dict=facts["pod"],
+            deferrable=True,
+            reattach_on_restart=True,
+            get_logs=True,
+            on_finish_action="delete_succeeded_pod",
+        )

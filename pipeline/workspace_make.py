@@ -1,0 +1,54 @@
+"""Action: makes the workspace of a training run, named by release, code and params."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.command import run
+from pipeline.errors import UserError
+from pipeline.jobs.snapshot import project_root
+from pipeline.outcome import tell
+from pipeline.releasing.git import Git
+from pipeline.run_workspace import branch_of, make_run
+from pipeline.workspaces import parse_overrides
+
+LATEST = "latest"
+
+
+def main(
+    release: Annotated[str, typer.Argument(help="The release: a tag, any git revision with a dataset, or latest.")],
+    changes: Annotated[list[str] | None, typer.Option("--set", help="A param: train.max_epochs=2. Repeat it.")] = None,
+) -> None:
+    """Make the workspace of a training run, named by release, code and params; one that has finished is left alone.
+
+    Example: segloop workspace make data/v3 --set train.max_epochs=2
+    """
+    root = project_root(Path.cwd())
+    release = newest(root) if release == LATEST else release
+    made = make_run(root, release, parse_overrides(changes or []))
+    known = {"version": made.record.version, "verdict": made.record.verdict} if made.record else {}
+    tell(
+        workspace=str(made.folder), key=made.key, release=release, commit=made.commit,
+        branch=branch_of(made.key), finished=made.finished, **known,
+    )  # fmt: skip
+    if made.finished:
+        print(f"nothing to do: run {made.key} on {release} has finished; its record: git show {branch_of(made.key)}")
+        return
+    print(made.folder)
+
+
+def newest(root: Path) -> str:
+    """The tag of the newest release.
+
+    Raises:
+        UserError: There is none.
+    """
+    tags = Git(root).tags()
+    if not tags:
+        raise UserError("There is no release yet: make one by `segloop release`, or name a revision.")
+    return tags[-1]
+
+
+if __name__ == "__main__":
+    run(main)

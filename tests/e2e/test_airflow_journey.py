@@ -1,0 +1,181 @@
+"""The loop under a real Airflow: from a batch in the inbox to a champion, past the hazards of a scheduler."""
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from loop_case import Loop, alias, prepare_project
+from stack_case import prepare_stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]
+
+APPROVED = "better where it counts"
+
+
+@dataclass(frozen=True)
+class Second:
+    """What became of a training that had a hard time.
+
+    Attributes:
+        states: Of its tasks.
+        attempts: How often its job was started.
+        tries: How often its task `track` was run.
+        promotion: The run that asks about its version.
+    """
+
+    states: dict[str, str]
+    attempts: int
+    tries: int
+    promotion: str
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[Loop]:
+    """A stack that runs, and a project with an inbox."""
+    folder = Path(tempfile.mkdtemp(prefix="loop."))  # a short path: sockets lie below it
+    stack = prepare_stack(folder)
+    prepare_project(stack)
+    found = Loop(stack)
+    try:
+        started = stack.up()
+        assert started.returncode == 0, started.stdout + started.stderr
+        found.note("the stack is up")
+        yield found
+        print(found.told())
+    finally:
+        stack.down()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def champion(loop: Loop) -> str:
+    """The first version that went all the way, and the run that promoted it."""
+    loop.drop("a", 60, seed=1)
+    run = loop.trigger("data_release")
+    loop.stack.ask("PATCH", "/dags/data_release", is_paused=False)
+    assert loop.ended("data_release", run)["release"] == "success"
+    states = loop.ended("training", loop.run_after("training", 0, key="data/v1"))
+    assert set(states.values()) == {"success"}, states
+    promotion = loop.run_after("promotion", 0, key="1")
+    loop.question(promotion)
+    assert loop.answer(promotion, "Approve", APPROVED) == 200
+    assert loop.ended("promotion", promotion)["promote"] == "success"
+    return promotion
+
+
+@pytest.fixture(scope="module")
+def second(loop: Loop, champion: str) -> Second:
+    """A training during which the scheduler is killed, and MLflow does not answer for a minute."""
+    del champion
+    known = len(loop.runs("promotion"))
+    run = loop.trigger("training", changes=["train.seed=8", "train.max_epochs=12", "train.patience=12"])
+    jobs = loop.stack.root / ".segloop" / "jobs"
+    before = set(jobs.iterdir())
+    loop.until(lambda: set(jobs.iterdir()) - before, "training: the job began")
+    loop.until(lambda: loop.states("training", run)["train"] == "running", "training: its task watches the job")
+    os.kill(loop.stack.record("scheduler")["pid"], signal.SIGKILL)
+    loop.note("the scheduler was killed")
+    loop.until(lambda: loop.states("training", run)["export"] == "success", "training: the job's results are there")
+    server = loop.stack.record("mlflow")["pid"]
+    os.killpg(os.getpgid(server), signal.SIGSTOP)
+    loop.note("MLflow stopped answering")
+    time.sleep(60)
+    os.killpg(os.getpgid(server), signal.SIGCONT)
+    loop.note("MLflow answers again")
+    states = loop.ended("training", run)
+    (job,) = set(jobs.iterdir()) - before
+    tried = loop.stack.ask("GET", f"/dags/training/dagRuns/{run}/taskInstances/track").json()["try_number"]
+    promotion = loop.run_after("promotion", known, key="2")
+    return Second(states, len(list(job.glob("log-*.txt"))), tried, promotion)
+
+
+def test_a_batch_in_the_inbox_becomes_the_champion(loop: Loop, champion: str) -> None:
+    """Released, trained, gated, approved over the API by the reviewer, promoted: the decision log has all of it."""
+    assert champion
+    assert alias(loop, "champion") == "1"
+    log = loop.segloop("versions", "--log")
+    assert APPROVED in log
+    assert "champion" in loop.segloop("versions")
+
+
+def test_a_run_commits_to_a_branch_of_its_own(loop: Loop, champion: str) -> None:
+    """Lock and metrics of the run are in git, and the operator's checkout is where it was."""
+    assert champion
+    branch = loop.stack.workspace.ok("git", "branch", "--list", "runs/*").split()[-1]
+    listed = loop.stack.workspace.ok("git", "ls-tree", "-r", "--name-only", branch).split()
+    assert {"dvc.lock", "data/evaluation/metrics.json", "run.json"} <= set(listed)
+    assert loop.stack.workspace.ok("git", "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_tasks_link_to_what_they_made(loop: Loop, champion: str) -> None:
+    """The addresses of the MLflow run, the Data Docs and the dossier are on the tasks' pages, and answer."""
+    import requests
+
+    assert champion
+    run = loop.runs("training")[0]["dag_run_id"]
+    for task, name in (("track", "MLflow run"), ("validate", "Data Docs"), ("dossier", "Dossier")):
+        links = loop.stack.ask("GET", f"/dags/training/dagRuns/{run}/taskInstances/{task}/links").json()
+        address = links["extra_links"][name]
+        assert requests.get(address, timeout=30).ok, (task, address)
+
+
+def test_the_same_release_twice_is_no_second_training(loop: Loop, champion: str) -> None:
+    """The run says that there is nothing to do, and skips."""
+    assert champion
+    states = loop.ended("training", loop.trigger("training", release="data/v1"))
+    assert set(states.values()) == {"skipped"}, states
+
+
+def test_a_killed_scheduler_does_not_take_the_training_along(second: Second) -> None:
+    """The job ran on, and the restarted scheduler's retry found it: it was started once."""
+    assert set(second.states.values()) == {"success"}, second.states
+    assert second.attempts == 1
+
+
+def test_mlflow_may_be_away_for_a_minute(second: Second) -> None:
+    """The task that needs it is tried again until it answers."""
+    assert second.tries > 1
+    assert second.states["register"] == "success"
+
+
+def test_a_forged_approval_promotes_nothing(loop: Loop, second: Second) -> None:
+    """A user writes the answer into XCom and sets the task to success: the promoter sees that nobody answered."""
+    run = second.promotion
+    loop.question(run)
+    path = f"/dags/promotion/dagRuns/{run}/taskInstances/approve"
+    forged = {"chosen_options": ["Approve"], "params_input": {"reason": "x"}, "responded_by_user": "reviewer"}
+    assert loop.stack.ask("POST", f"{path}/xcomEntries", "reviewer", key="return_value", value=forged).ok
+    assert loop.stack.ask("PATCH", path, "reviewer", new_state="success").ok
+    assert loop.ended("promotion", run)["promote"] == "failed"
+    assert alias(loop, "champion") == "1"
+
+
+def test_a_rejection_is_recorded_and_promotes_nothing(loop: Loop, second: Second) -> None:
+    """The version stays what it was, and the log knows who said no, and why."""
+    assert second.promotion
+    run = loop.trigger("promotion", version="2")
+    loop.question(run)
+    assert loop.answer(run, "Reject", "worse at the dock") == 200
+    assert loop.ended("promotion", run)["promote"] == "success"
+    assert alias(loop, "champion") == "1"
+    assert "worse at the dock" in loop.segloop("versions", "--log")
+
+
+def test_two_releases_in_a_row_both_get_their_training(loop: Loop, second: Second) -> None:
+    """While a training is under way, neither release is lost."""
+    assert second.promotion
+    for batch, seed in (("b", 2), ("c", 3)):
+        loop.drop(batch, 6, seed=seed)
+        assert loop.ended("data_release", loop.trigger("data_release"))["release"] == "success"
+
+    def released() -> bool:
+        keys = {each["partition_key"] for each in loop.runs("training")}
+        return {"data/v2", "data/v3"} <= keys
+
+    loop.until(released, "both releases have a run of the training")

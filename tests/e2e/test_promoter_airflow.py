@@ -1,0 +1,188 @@
+"""The promoter before a real Airflow: answers that count, and forgeries that any user of Airflow can make."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import registry_case
+import requests
+from airflow_server import AirflowServer, airflow_server
+from mlflow_server import free_port
+from promoter_case import ACCOUNT, DAG, SETTINGS, TASK, add_section, enter_workspace, opened
+
+from pipeline import audit, promotion_ask, verify
+from pipeline.approval_text import question
+from pipeline.gating.verdict import Verdict
+from pipeline.promotions.airflow import Airflow
+from pipeline.promotions.answer import Answer
+from pipeline.promotions.evidence import LAPSED, Expected, checked_answer
+from pipeline.promotions.settings import PromoterParams
+from pipeline.review import Decision
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+USERS = {"admin": "admin", "alice": "user", "mallory": "user", ACCOUNT: "viewer"}
+RUNS = f"dags/{DAG}/dagRuns"
+# What the project's own DAG does around the question is left out: the text comes with the run.
+SOURCE = """
+from datetime import timedelta
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, Param, PartitionedAtRuntime
+
+for name, patience in (("promotion", None), ("lapsing", timedelta(seconds=1))):
+    with DAG(name, schedule=PartitionedAtRuntime()):
+        approve = ApprovalOperator(
+            task_id="approve",
+            subject="{{ dag_run.conf['subject'] }}",
+            body="{{ dag_run.conf['body'] }}",
+            params={"reason": Param("", type="string")},
+            defaults="Reject",
+            assigned_users=[{"id": "alice", "name": "alice"}, {"id": "mallory", "name": "mallory"}],
+            response_timeout=patience,
+            retries=3,
+            retry_delay=timedelta(seconds=1),
+        )
+        # A rejection skips what follows directly; what asks the promoter must run all the same.
+        approve >> EmptyOperator(task_id="answered") >> EmptyOperator(task_id="ask", trigger_rule="all_done")
+"""
+
+
+@pytest.fixture
+def airflow(tmp_path: Path) -> Iterator[AirflowServer]:
+    """An Airflow with the DAG."""
+    dags, home = tmp_path / "dags", tmp_path / "airflow"
+    dags.mkdir()
+    home.mkdir()
+    (dags / "promotion.py").write_text(SOURCE)
+    with airflow_server(home, dags, USERS) as server:
+        yield server
+
+
+@pytest.fixture
+def promoter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow: AirflowServer) -> Iterator[str]:
+    """A workspace with version 1 judged, the reviewer alice, and the promoter's process, whose output is the log."""
+    enter_workspace(tmp_path, monkeypatch)
+    port = free_port()
+    add_section(airflow=airflow.url, port=port)
+    command = [sys.executable, "-m", "pipeline.promoter"]
+    with Path("promoter.log").open("wb") as log:
+        process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    airflow.until(lambda: _alive(url), "the promoter answers")
+    yield url
+    process.terminate()
+    assert process.wait(60) == 0, Path("promoter.log").read_text()
+
+
+def test_only_a_reviewers_own_answer_promotes(airflow: AirflowServer, promoter: str) -> None:
+    """Forged success, forged XCom, a changed text, strangers and blank reasons are refused; alice's answers count."""
+    asking = _question()
+    runs = ("success", "xcom", "changed", "mallory", "blank", "rejected", "approved")
+    for dag in (DAG, "lapsing"):
+        airflow.until(lambda dag=dag: airflow.ask("admin", "GET", f"dags/{dag}").ok, "the DAG is there")
+    for run in runs:
+        body = asking.body.replace("at least", "at most") if run == "changed" else asking.body
+        _start(airflow, DAG, run, body)
+    _start(airflow, "lapsing", "late", asking.body)
+    _wait(airflow, runs, "awaiting_input")
+    forged = {"chosen_options": ["Approve"], "params_input": {"reason": "fine"}, "responded_by_user": {"id": "alice"}}
+    xcom = {"key": "return_value", "value": forged, "map_index": -1}
+    airflow.told("mallory", "POST", f"{RUNS}/xcom/taskInstances/{TASK}/xcomEntries", xcom)
+    for run in ("success", "xcom"):
+        airflow.told("mallory", "PATCH", f"{RUNS}/{run}/taskInstances/{TASK}", {"new_state": "success"})
+    for run, user, option, reason in (
+        ("changed", "alice", "Approve", "looks right"),
+        ("mallory", "mallory", "Approve", "trust me"),
+        ("blank", "alice", "Approve", " "),
+        ("rejected", "alice", "Reject", "pallets look odd"),
+        ("approved", "alice", "Approve", "pallets are better"),
+    ):
+        _respond(airflow, run, user, option, reason)
+    _wait(airflow, runs, "success")
+    found = {run: _ask(promoter, run) for run in runs if run != "approved"}
+    assert {run: each.outcome for run, each in found.items()} == {
+        **dict.fromkeys(("success", "xcom", "changed", "mallory", "blank"), "refused"),
+        "rejected": "rejected",
+    }
+    assert "Nobody has answered" in found["success"].reason
+    assert "Nobody has answered" in found["xcom"].reason
+    assert "body that was shown" in found["changed"].reason
+    assert "'mallory' is not on the allow-list" in found["mallory"].reason
+    assert "gives no reason" in found["blank"].reason
+    assert "champion" not in registry_case.aliases()
+    assert _lapse(airflow) == (Decision.REJECT, "", LAPSED)
+    with ThreadPoolExecutor(2) as pool:
+        both = sorted(each.outcome for each in pool.map(lambda _: _ask(promoter, "approved"), range(2)))
+    assert both == ["already", "promoted"]
+    assert registry_case.aliases()["champion"] == 1
+    airflow.until(lambda: _state(airflow, "rejected", "ask") == "success", "what follows a rejection ran")
+    assert [entry.kind for entry in _log()] == ["gate", "review", "review", "promotion"]
+    audit.main()
+    verify.main("1")
+    said = Path("promoter.log").read_text()
+    assert "password of" not in said
+    assert "Bearer" not in said
+
+
+def _start(airflow: AirflowServer, dag: str, run: str, body: str) -> None:
+    """Starts a run about version 1: by its partition key, as the asset of a candidate does, or by its conf."""
+    conf = {"subject": "May segmenter version 1 serve?", "body": body}
+    named = {"partition_key": "1"} if run == "approved" else {}
+    content = {"dag_run_id": run, "logical_date": None, "conf": conf if named else {**conf, "version": "1"}, **named}
+    airflow.told("alice", "POST", f"dags/{dag}/dagRuns", content)
+
+
+def _lapse(airflow: AirflowServer) -> tuple[Decision, str, str]:
+    """What the promoter makes of a question that nobody has answered in time."""
+    client = Airflow(PromoterParams(**{**SETTINGS, "dag": "lapsing", "airflow": airflow.url}))
+    airflow.until(lambda: client.asked("late").response_received, "time has run out")
+    expected = Expected("lapsing", "late", TASK, _question(), _log()[0].at)
+    answered = checked_answer(client.asked("late"), expected, {})
+    return answered.decision, answered.reviewer, answered.note
+
+
+def _question():  # noqa: ANN202 - the text's own type
+    entry = _log()[0]
+    return question(Verdict.model_validate(entry.payload["verdict"]), entry.sequence, "")
+
+
+def _log():  # noqa: ANN202 - entries
+    return opened().log.entries()
+
+
+def _ask(url: str, run: str) -> Answer:
+    settings = PromoterParams(**{**SETTINGS, "port": int(url.rpartition(":")[2])})
+    return promotion_ask.ask(settings, run)
+
+
+def _respond(airflow: AirflowServer, run: str, user: str, option: str, reason: str) -> None:
+    answer = {"chosen_options": [option], "params_input": {"reason": reason}}
+    airflow.told(user, "PATCH", f"{RUNS}/{run}/taskInstances/{TASK}/-1/hitlDetails", answer)
+
+
+def _wait(airflow: AirflowServer, runs: Sequence[str], state: str) -> None:
+    """Waits until the question of each run has come to a state, one after the other, so that a failure names it."""
+    for run in runs:
+        airflow.until(lambda run=run: _state(airflow, run) == state, f"run '{run}' is in state {state}")
+
+
+def _state(airflow: AirflowServer, run: str, task: str = TASK) -> str | None:
+    answer = airflow.ask("admin", "GET", f"{RUNS}/{run}/taskInstances/{task}")
+    return str(answer.json()["state"]) if answer.ok else None
+
+
+def _alive(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthz", timeout=5).ok
+    except requests.RequestException:
+        return False

@@ -1,0 +1,216 @@
+"""The workspace of a run: made once by what it trains, recorded on a branch, removed only when nothing works in it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+
+import pytest
+import release_case
+import yaml
+from job_case import JOBS
+from release_case import light_project, tag_by_hand
+from workspace import Workspace
+
+from pipeline import workspace_commit, workspace_make, workspace_remove
+from pipeline.errors import UserError
+from pipeline.files import sha256_file
+
+GRAPH = """
+stages:
+  evaluate:
+    cmd: "true"
+metrics:
+  - data/evaluation/metrics.json
+"""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A project with a release."""
+    project = light_project(tmp_path_factory.mktemp("runs") / "workspace")
+    (project.root / "dvc.yaml").write_text(GRAPH)
+    (project.root / ".gitignore").write_text((project.root / ".gitignore").read_text() + "/.segloop/\n")
+    file = project.root / "params.yaml"
+    more = {"jobs": JOBS, "workspace": {"max_report_bytes": 10_000}}
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | more))
+    tag_by_hand(project, "data/v1")
+    return project
+
+
+@pytest.fixture
+def project(template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy to work in."""
+    copy = release_case.copy_of(template, tmp_path)
+    monkeypatch.setenv("SEGLOOP_OUTCOME", str(tmp_path / "told.json"))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(copy.root / ".site"))
+    monkeypatch.delenv("SEGLOOP_ROOT", raising=False)
+    return copy
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Lets a command work in a folder, and forgets what an earlier one told."""
+    with chdir(folder):
+        yield
+
+
+def told(project: Workspace) -> dict[str, object]:
+    """What commands told their caller."""
+    content = json.loads((project.root.parent / "told.json").read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def make(project: Workspace, *changes: str) -> Path:
+    """Makes the workspace of a run."""
+    with inside(project.root):
+        workspace_make.main("data/v1", list(changes))
+    return Path(str(told(project)["workspace"]))
+
+
+def evaluated(folder: Path) -> Path:
+    """The workspace with what a run leaves in it."""
+    metrics = folder / "data/evaluation/metrics.json"
+    metrics.parent.mkdir(parents=True, exist_ok=True)
+    metrics.write_text('{"miou": 0.7}')
+    (folder / "dvc.lock").write_text("schema: '2.0'\n")
+    return folder
+
+
+def commit(folder: Path, version: str = "4") -> None:
+    """Records the end of a run."""
+    with inside(folder):
+        workspace_commit.main(version=version, verdict="passed")
+
+
+def test_the_same_run_has_the_same_workspace(project: Workspace) -> None:
+    """Release, code and params name it; another param, or another commit, is another run."""
+    first = make(project, "train.max_epochs=3")
+    assert make(project, "train.max_epochs=3") == first
+    assert yaml.safe_load((first / "params.yaml").read_text())["train"]["max_epochs"] == 3
+    assert (first / "data/dataset").is_dir()
+    assert make(project, "train.max_epochs=4") != first
+    project.ok("git", "commit", "-q", "--allow-empty", "-m", "other code")
+    assert make(project, "train.max_epochs=3") != first
+
+
+def test_a_run_is_recorded_on_its_branch(project: Workspace) -> None:
+    """The branch has lock, params, metrics and the record, on top of the run's code; no checkout is touched."""
+    folder = evaluated(make(project, "train.max_epochs=3"))
+    before = project.ok("git", "status", "--porcelain"), project.ok("git", "rev-parse", "HEAD")
+    commit(folder)
+    branch = f"runs/{folder.name}"
+    assert project.ok("git", "show", f"{branch}:data/evaluation/metrics.json") == '{"miou": 0.7}'
+    assert project.ok("git", "show", f"{branch}:dvc.lock") == "schema: '2.0'\n"
+    assert "max_epochs: 3" in project.ok("git", "show", f"{branch}:params.yaml")
+    record = json.loads(project.ok("git", "show", f"{branch}:run.json"))
+    assert (record["version"], record["verdict"], record["release"]) == ("4", "passed", "data/v1")
+    metrics = folder / "data/evaluation/metrics.json"
+    assert record["reports"] == {"data/evaluation/metrics.json": sha256_file(metrics)}
+    assert project.ok("git", "rev-parse", f"{branch}~1") == before[1]
+    assert (project.ok("git", "status", "--porcelain"), project.ok("git", "rev-parse", "HEAD")) == before
+
+
+def test_the_same_outcome_is_committed_once(project: Workspace) -> None:
+    """Run again, the branch stays; another outcome is a commit more."""
+    folder = evaluated(make(project))
+    commit(folder)
+    first = project.ok("git", "rev-parse", f"runs/{folder.name}")
+    commit(folder)
+    assert project.ok("git", "rev-parse", f"runs/{folder.name}") == first
+    assert told(project)["changed"] is False
+    commit(folder, version="5")
+    assert project.ok("git", "rev-parse", f"runs/{folder.name}~1") == first
+
+
+def test_a_finished_run_is_a_no_op_that_says_so(project: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its workspace gone, nothing is made, and the caller learns what it ended in."""
+    folder = evaluated(make(project))
+    assert told(project)["finished"] is False
+    commit(folder)
+    with inside(project.root):
+        workspace_remove.main(folder.name)
+    assert make(project) == folder
+    assert not folder.exists()
+    assert (told(project)["finished"], told(project)["version"]) == (True, "4")
+    assert f"run {folder.name} on data/v1 has finished" in capsys.readouterr().out
+
+
+def test_a_failed_run_may_be_run_again(project: Workspace) -> None:
+    """Its record is kept on the branch, and the workspace is made."""
+    folder = make(project)
+    with inside(folder):
+        workspace_commit.main(failed=True, note="the gate was away")
+    assert make(project) == folder
+    assert told(project)["finished"] is False
+    assert folder.exists()
+
+
+def at_once(project: Workspace, *commands: list[str]) -> list[dict[str, str]]:
+    """Runs commands at the same time, which must succeed, and gives what they told."""
+    started = []
+    for number, words in enumerate(commands):
+        told_to = str(project.root.parent / f"told-{number}.json")
+        environment = {**os.environ, "SEGLOOP_OUTCOME": told_to, "PYTHONPATH": str(release_case.ROOT)}
+        command = [sys.executable, "-m", *words]
+        started.append((told_to, subprocess.Popen(command, cwd=project.root, env=environment)))
+    assert [process.wait(timeout=240) for _, process in started] == [0] * len(started)
+    return [json.loads(Path(told_to).read_text()) for told_to, _ in started]
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(project: Workspace) -> None:
+    """Made and committed at the same time, each ends on its own branch with its own params."""
+    epochs = ("3", "4")
+    made = at_once(project, *(["pipeline.workspace_make", "data/v1", "--set", f"train.max_epochs={n}"] for n in epochs))
+    at_once(project, *(["pipeline.workspace_commit", each["key"]] for each in made))
+    for number, each in zip(epochs, made, strict=True):
+        assert f"max_epochs: {number}" in project.ok("git", "show", f"{each['branch']}:params.yaml")
+
+
+def test_a_large_report_is_refused(project: Workspace) -> None:
+    """Git keeps for ever what is committed: the limit and the size are named, and nothing is committed."""
+    folder = evaluated(make(project))
+    (folder / "page.html").write_text("x" * 20_000)
+    with inside(folder), pytest.raises(UserError, match=r"20000 bytes.*10000"):
+        workspace_commit.main(report=[Path("page.html")])
+    assert project.ok("git", "branch", "--list", "runs/*") == ""
+
+
+def test_a_report_from_elsewhere_is_refused(project: Workspace) -> None:
+    """Only files of the workspace are committed."""
+    folder = make(project)
+    with inside(folder), pytest.raises(UserError, match="no file of the workspace"):
+        workspace_commit.main(report=[Path("../../../params.yaml")])
+
+
+def test_an_unfinished_workspace_is_kept(project: Workspace) -> None:
+    """Removing it takes a word more; then nothing of it is left, neither folder nor worktree."""
+    folder = make(project)
+    with inside(project.root):
+        with pytest.raises(UserError, match="no finished record"):
+            workspace_remove.main(folder.name)
+        workspace_remove.main(folder.name, unfinished=True)
+    assert not folder.exists()
+    assert folder.name not in project.ok("git", "worktree", "list")
+
+
+def test_a_workspace_at_work_is_kept(project: Workspace) -> None:
+    """As long as a process works in it, it is not removed, whatever was recorded."""
+    folder = evaluated(make(project))
+    commit(folder)
+    with subprocess.Popen(["sleep", "60"], cwd=folder / "data") as process:
+        with inside(project.root), pytest.raises(UserError, match=f"process {process.pid}"):
+            workspace_remove.main(folder.name)
+        process.kill()
+    assert folder.exists()
+
+
+@pytest.mark.parametrize("name", ["../..", "nothing", "/etc"])
+def test_only_a_workspace_is_removed(project: Workspace, name: str) -> None:
+    """A name that is none, or leads elsewhere, is refused."""
+    with inside(project.root), pytest.raises(UserError, match="no workspace"):
+        workspace_remove.main(name)
