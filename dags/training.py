@@ -102,7 +102,7 @@ with declare(
         task_id="commit",
         module="pipeline.workspace_commit",
         options={"--version": VERSION, "--verdict": "{{ ti.xcom_pull('gate')['verdict'] }}"},
-        words=[WORKSPACE],
+        folder=WORKSPACE,
         doc_md="Commits dvc.lock and the metrics to the run's branch.",
     )
 

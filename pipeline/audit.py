@@ -45,7 +45,7 @@ def main(
     name = read_section(RegisterParams, "register", params).model_name
     registry = open_registry(settings)
     witnesses = [] if offline else list(certificates(name))
-    findings = audit(registry.log, registry.promoter_keys, settings.head, witnesses)
+    findings = audit(registry.log, registry.promoter_keys, registry.params.head, witnesses)
     for finding in findings:
         print(f"{finding.fault.value}: {finding.what}")
     if findings:

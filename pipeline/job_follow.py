@@ -9,6 +9,7 @@ from pipeline.command import run
 from pipeline.errors import UserError
 from pipeline.jobs.launcher import State
 from pipeline.jobs.submission import Jobs
+from pipeline.jobs.watch import following
 from pipeline.outcome import tell
 
 
@@ -24,8 +25,9 @@ def main(
     jobs = Jobs(Path.cwd())
     record, standing = jobs.record(stage), jobs.standing(stage)
     if standing.attempt:
-        for piece in jobs.launcher(record).follow(record.name):
-            print(piece, end="", flush=True)
+        with following(jobs.workspace, stage):
+            for piece in jobs.launcher(record).follow(record.name):
+                print(piece, end="", flush=True)
         standing = jobs.standing(stage)
     elif standing.state is not State.SUCCEEDED:
         raise UserError(f"No job of '{stage}' was ever started: segloop job submit {stage}")

@@ -146,7 +146,7 @@ def open_registry(params: RegistryParams, *, as_promoter: bool = False) -> Regis
         UserError: The key is missing, or is not the one that this workspace trusts.
         OutageError: The log is away.
     """
-    place = key_path()
+    place, params = key_path(), at_root(params)
     if as_promoter and not (place.exists() and params.promoter.exists()):
         missing = place if not place.exists() else params.promoter
         raise UserError(
@@ -157,6 +157,21 @@ def open_registry(params: RegistryParams, *, as_promoter: bool = False) -> Regis
     key = load_private(place) if trusted and (as_promoter or _readable(place)) else None
     url = os.environ.get(URL_VARIABLE) or params.decisions
     return Registry(DecisionLog(url, head_file=params.head, key=key, trusted=trusted), params, key)
+
+
+def at_root(params: RegistryParams) -> RegistryParams:
+    """The files as they lie in the project's checkout, also for a command in the workspace of a run.
+
+    There is one log, and so one head of it, one promoter and one list of reviewers.
+
+    Args:
+        params: Section `registry`; relative paths are relative to SEGLOOP_ROOT where that is set.
+    """
+    root = os.environ.get("SEGLOOP_ROOT")
+    if not root:
+        return params
+    files = {name: Path(root) / getattr(params, name) for name in ("head", "reviewers", "promoter")}
+    return params.model_copy(update=files)
 
 
 def key_path() -> Path:

@@ -35,7 +35,7 @@ PARAMS: dict[str, dict[str, Any]] = {
         "latency_images": 2, "non_inferiority": {"default": 1.0, "classes": {}},
     },
     "jobs": {"poll_s": 0.2},
-    "loop": {"retries": {"count": 3, "delay_s": 2, "longest_delay_s": 5}},
+    "loop": {"retries": {"count": 8, "delay_s": 2, "longest_delay_s": 10}},
 }  # fmt: skip
 TRAIN = {"max_epochs": 2, "batch_size": 8, "pictures": 1, "workers": 0}
 
@@ -138,6 +138,7 @@ class Loop:
         workspace.environment |= {
             "MLFLOW_TRACKING_URI": self.stack.url("mlflow"),
             "SEGLOOP_DECISIONS": f"sqlite:///{self.stack.root / 'decisions.db'}",
+            "COLUMNS": "400",  # tables break no words
         }
         done = workspace.segloop(*words)
         return done.stdout + done.stderr
@@ -159,6 +160,7 @@ def prepare_project(stack: RunningStack) -> None:
     for name, keys in PARAMS.items():
         sections[name] |= keys
     sections["train"] |= TRAIN
+    sections["loop"]["limits_minutes"]["housekeeping"] = 0.01  # it is late from the start: an alert is due
     file.write_text(yaml.safe_dump(sections, sort_keys=False))
     (stack.root / "inbox").mkdir(exist_ok=True)
     stack.workspace.ok("python", "-m", "pipeline.reviewer", "add", PERSON, "--airflow", REVIEWER)

@@ -17,6 +17,7 @@ from orchestration import reports, settings
 from orchestration.links import Link
 
 FAILED_VERDICT, USERS_MISTAKE = 1, 2  # what a repetition does not mend
+OUTLIVES = "SEGLOOP_JOB"  # in the environment of what is not to end with the scheduler
 DVC_FAILED = 255  # behind it stands the exit code of a stage, which DVC tells in words only
 STAGE_FAILED = re.compile(r"failed to run: .*, exited with (\d+)\s*$")
 GRACE_S = 20  # between SIGTERM and SIGKILL
@@ -102,6 +103,18 @@ class Command(BaseOperator):
             text = f"{module} ended with exit code {code}; its own words stand above."
             raise (AirflowFailException if code in {FAILED_VERDICT, USERS_MISTAKE} else AirflowException)(text)
         return facts
+
+    def detach(self, module: str, words: Sequence[str]) -> None:
+        """Starts a command that outlives this task, and whatever ends the scheduler's processes."""
+        subprocess.Popen(
+            [settings.python(), "-m", module, *words],
+            cwd=self.folder or settings.root(),
+            env=environment_of(os.environ) | {OUTLIVES: self.task_id},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def on_kill(self) -> None:
         """Ends the command with the task."""

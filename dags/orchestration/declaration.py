@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import DAG, DeadlineAlert, DeadlineReference, SyncCallback
+from airflow.sdk import DAG, DeadlineAlert, SyncCallback
 
 from orchestration import alerts, settings
+from segloop_deadline import RunQueued
 
 GPU, CPU = "gpu", "cpu"  # pools; a task of a pool that does not exist waits for ever, which the deadline tells
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,7 +34,7 @@ def declare(dag_id: str, *, doc: str, schedule: Any = None, tags: list[str], **m
         catchup=False,
         tags=["segloop", *tags],
         dagrun_timeout=limit * 2,  # the alert comes first
-        deadline=DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=limit, callback=late),
+        deadline=DeadlineAlert(reference=RunQueued(), interval=limit, callback=late),
         on_failure_callback=alerts.Alert(),
         default_args={
             "owner": section["owner"],

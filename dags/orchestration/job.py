@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import Context, ResumableJobMixin
 from airflow.sdk.exceptions import TaskDeferred
 
+from orchestration import settings
 from orchestration.command import Command
 
 KUBERNETES = "kubernetes"
@@ -61,10 +62,14 @@ class Job(ResumableJobMixin, Command):
         return self.run("pipeline.job_restore", [self.stage])
 
     def on_kill(self) -> None:
-        """Ends the job with the task; what it has finished is kept, and a retry goes on from its last checkpoint."""
+        """Ends the job some time after the task, unless a retry follows it by then.
+
+        Whoever ends a task may be a person who wants no more of it, or a scheduler that dies or misses a heartbeat: the
+        task cannot tell them apart.
+        """
         super().on_kill()
         if self._followed:
-            self.run("pipeline.job_cancel", [self.stage])
+            self.detach("pipeline.job_cancel", [self.stage, "--unless-followed", str(settings.loop()["job_grace_s"])])
 
     def _submit(self) -> dict[str, Any]:
         return self.run(self.module, [self.stage, "--launcher", self.launcher])

@@ -94,6 +94,7 @@ def _wiring(stack: Stack, secrets: Secrets) -> dict[str, str]:
     settings = {
         "AIRFLOW_HOME": str(stack.home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(stack.root / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(stack.root / "ops" / "airflow" / "plugins"),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(stack.params.parallelism),
         "AIRFLOW__CORE__FERNET_KEY": secrets.fernet,
