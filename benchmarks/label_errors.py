@@ -246,9 +246,9 @@ def one_draw(
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """A line a fault; each cell without a model / with it / cleanlab."""
-    columns = [("AUROC at 5%", "auroc", 0.05)]
-    columns += [(f"AP at {rate:.0%}", "ap", rate) for rate in RATES]
-    columns += [(f"precision in budget at {rate:.0%}", "precision", rate) for rate in RATES]
+    columns = [("AUROC at 5% (random 0.50)", "auroc", 0.05)]
+    columns += [(f"AP at {rate:.0%} (random {rate:.2f})", "ap", rate) for rate in RATES]
+    columns += [(f"precision in budget at {rate:.0%} (random {rate:.2f})", "precision", rate) for rate in RATES]
     by_rate = {(row["fault"], row["rate"]): row for row in rows}
     lines = [["fault", *(name for name, _, _ in columns), "listed at 5%"], ["---"] * (len(columns) + 2)]
     for fault in dict.fromkeys(row["fault"] for row in rows):

@@ -115,7 +115,7 @@ def main(
     if consensus:
         wish = Wish(method, settings.void_below if void_below is None else void_below, tuple(each.name for each in who))
         made = write_consensus(Source(root, index, rows), how, wish, consensus, settings.workers)
-        tell_consensus(made)
+        tell_consensus(made, classes)
 
 
 def read_metrics(evaluation: Path | None) -> dict[str, Any] | None:
@@ -174,14 +174,16 @@ def tell(account: Report) -> None:
         console.print(f"{len(account.problems)} masks could not be compared, first '{escape(item)}': {escape(why)}")
 
 
-def tell_consensus(made: Written) -> None:
+def tell_consensus(made: Written, classes: Taxonomy) -> None:
     """Prints what was written, and the command that takes it."""
     for item, why in sorted(made.left_out.items()):
         print(f"left out: {item}: {why}")
     print(f"{made.items} masks agreed on")
+    now = f"version-{classes.version}"
+    source = f" --source {now}" if now in classes.remaps else ""  # after a migration plain ids need their version
     for sampling, folder in made.folders.items():
         chosen = "" if sampling == "uniform" else f" --sampling {sampling}"
-        print(f"next: segloop ingest {folder} --format folders --batch NAME{chosen}")
+        print(f"next: segloop ingest {folder} --format folders --batch NAME{chosen}{source}")
 
 
 def _how(settings: AgreementParams, classes: Taxonomy, limits: Limits) -> How:

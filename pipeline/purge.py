@@ -98,7 +98,7 @@ def _told_of_derived(derived: Derived) -> Iterator[str]:
     for name, objects in derived.objects.items():
         yield f"{len(objects)} tile shard(s) and picture(s) made of them go from {name}"
     for out in derived.outs:
-        yield f"{out} goes: it was made of them, and `dvc repro` makes it again"
+        yield f"the tiles and pictures of {out} go: they were made of them, and `dvc repro` makes them again"
     for report in derived.reports:
         yield f"{report} goes: it may show them"
     if derived.facts:

@@ -251,9 +251,12 @@ def _fetch(wanted: Wanted, release: Release) -> None:
     repo = open_repo(wanted.root)
     remote = repo.config["core"].get("remote")
     if _dvc(wanted.into, "pull" if remote else "checkout", release.dataset):
-        absent = open_storage(repo).absent if remote else ""
+        remedy = (open_storage(repo).absent if remote else "") or (
+            "Where the workspace still holds bytes that were purged since: git worktree remove --force "
+            f"{wanted.into}, then the same command again."
+        )
         raise UserError(
-            f"The dataset of {release.name} could not be put into {wanted.into}; DVC says above why. {absent}"
+            f"The dataset of {release.name} could not be put into {wanted.into}; DVC says above why. {remedy}"
         )
 
 

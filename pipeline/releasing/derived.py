@@ -141,8 +141,8 @@ def drop_derived(derived: Derived, places: Iterable[Place], root: Path) -> Itera
         OutageError: A remote does not answer.
     """
     for path in derived.outs:
-        _remove(root / path)
-        yield f"deleted {path}, which was made of the items"
+        _remove_pictures(root / path)
+        yield f"deleted tiles and pictures of {path}, which was made of the items"
     for path in derived.reports:
         _remove(root / path)
         yield f"deleted {path}, which may show them"
@@ -242,6 +242,14 @@ def _may_go(gone: Gone, path: Path) -> bool:
 def _pictures(path: Path) -> list[Path]:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     return [file for file in files if _is_picture(file.name) and file.is_file()]
+
+
+def _remove_pictures(path: Path) -> None:
+    """Leaves what shows nothing: weights that nobody has registered yet cannot be had again by `dvc checkout`."""
+    for picture in _pictures(path):
+        picture.unlink(missing_ok=True)
+    if path.is_dir() and not any(file.is_file() for file in path.rglob("*")):
+        shutil.rmtree(path)
 
 
 def _is_picture(path: str) -> bool:

@@ -35,19 +35,22 @@ def rehearsal(root: Path, stage: str) -> Iterator[Path]:
         repo = open_repo(root)
         linked = [*_paths_of_stages(repo, stage), MEMORY]
         folders = [path for path in linked if (root / path).is_dir()]
-        for path in _files_of_git(root):
+        for path in _files_of_git(root, "--cached"):
             # A dataset that git does not ignore yet is not for copying.
             if not any(path.is_relative_to(each) for each in folders):
                 _put(root / path, folder / path, shutil.copy2)
+        for path in _files_of_git(root, "--others"):  # somebody's photographs may be among them
+            if not any(path.is_relative_to(each) for each in folders):
+                _put(root / path, folder / path, _link)
         for path in linked:
             _put(root / path, folder / path, _link)
         _configure(repo, folder)
         yield folder
 
 
-def _files_of_git(root: Path) -> list[Path]:
-    """What git keeps or would keep, but for DVC's own: a `.dvc` file would have DVC record its data anew."""
-    listed = Git(root).do("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+def _files_of_git(root: Path, which: str) -> list[Path]:
+    """What git keeps (`--cached`) or would keep (`--others`), but for DVC's own: DVC records data of a `.dvc` anew."""
+    listed = Git(root).do("ls-files", "-z", which, "--exclude-standard").split("\0")
     paths = [Path(name) for name in listed if name]
     return [path for path in paths if path.suffix != ".dvc" and path.parts[0] != ".dvc" and (root / path).is_file()]
 

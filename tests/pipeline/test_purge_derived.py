@@ -63,13 +63,16 @@ def test_tiles_and_pictures_of_it_go_from_the_cache(project: Workspace) -> None:
 def test_what_a_stage_made_of_it_goes_from_the_workspace(
     project: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its folder with pixels goes, so that no commit brings it back, and the plan says so; facts stay."""
+    """Its files with pixels go, so that no commit brings them back, and the plan says so; facts and weights stay."""
     tiles = tiled(project)
+    weights = tiles / "weights.safetensors"
+    weights.write_bytes(b"nobody has registered them yet")
     purge.main([GONE], note=NOTE, dry_run=True)
-    assert "data/tiles goes: it was made of them" in capsys.readouterr().out
-    assert tiles.exists()
+    assert "the tiles and pictures of data/tiles go" in capsys.readouterr().out
+    assert (tiles / "shard.npy").exists()
     purge.main([GONE], note=NOTE, yes=True)
-    assert not tiles.exists()
+    assert not (tiles / "shard.npy").exists()
+    assert weights.exists()
     assert (project.root / "data/facts.json").exists()
 
 
@@ -82,7 +85,7 @@ def test_what_is_made_anew_stays(project: Workspace, capsys: pytest.CaptureFixtu
     purge.main([], yes=True)
     assert "nothing is left to purge" in capsys.readouterr().out
     assert world(project) == before
-    assert tiles.exists()
+    assert (tiles / "shard.npy").exists()
 
 
 def test_tiles_that_come_back_go_again(project: Workspace) -> None:
