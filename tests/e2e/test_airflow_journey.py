@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]
 
+# A task that nobody hears of is missed after five minutes by default.
+HASTE = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "40"}
 APPROVED = "better where it counts"
 
 
@@ -44,7 +46,7 @@ class Second:
 def loop() -> Iterator[Loop]:
     """A stack that runs, and a project with an inbox."""
     folder = Path(tempfile.mkdtemp(prefix="loop."))  # a short path: sockets lie below it
-    stack = prepare_stack(folder)
+    stack = prepare_stack(folder, environment=HASTE)
     prepare_project(stack)
     found = Loop(stack)
     try:
@@ -215,7 +217,7 @@ def test_people_see_graph_question_and_links_in_a_browser(loop: Loop, second: Se
             "graph": shown(page, f"/dags/training/runs/{training}", "evaluate"),
             "links": shown(page, f"/dags/training/runs/{training}/tasks/validate/details", "Data Docs"),
         }
-    assert "required service level" in seen["question"]
+    assert "passed its gate, compared with the champion" in " ".join(seen["question"].split())
     assert "dossier" in seen["question"].lower()
     assert {"prepare", "train", "export", "gate"} <= set(seen["graph"].split())
 
