@@ -98,8 +98,7 @@ Tiny scenes, so that what is left is the machinery: 60 images of 96x64 pixels, t
 
 The second training took {figures["under_airflow_s"]:.0f} s under Airflow, from the moment that it was queued, and
 {figures["by_hand_s"]:.0f} s by hand (`workspace make`, `dvc repro`, `track`, `register`, `gate`, `dossier`, `workspace
-commit`): the scheduler costs **{figures["overhead_s"]:.0f} s**, of which a part is that the training runs as a job with
-a clone of its own.
+commit`): a difference of **{figures["overhead_s"]:+.0f} s**. Beside other work either may be the longer one.
 
 Made by `PYTHONPATH=tests python -m benchmarks.airflow_journey`.
 """
