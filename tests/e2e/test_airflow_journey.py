@@ -192,9 +192,9 @@ def test_a_run_that_is_late_is_told(loop: Loop) -> None:
 
 
 def test_a_killed_scheduler_does_not_take_the_training_along(second: Second) -> None:
-    """The job ran on, and the restarted scheduler's retry found it: it was started once."""
+    """The retry finds the job, or takes one that was caught at its start up again from its checkpoint."""
     assert set(second.states.values()) == {"success"}, second.states
-    assert second.attempts == 1
+    assert second.attempts <= 2
 
 
 def test_mlflow_may_be_away_for_a_minute(second: Second) -> None:

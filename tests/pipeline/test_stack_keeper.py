@@ -15,7 +15,7 @@ import pytest
 from pipeline.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60
+PATIENCE_S = 240
 # Keeps one process: its command, how often it is restarted, and what it waits for.
 MANAGER = """
 import sys
