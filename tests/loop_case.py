@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -168,11 +167,6 @@ def prepare_project(stack: RunningStack) -> None:
     stack.workspace.ok("git", "commit", "-q", "-m", "settings")
 
 
-def version_states(loop: Loop) -> str:
-    """What `segloop versions` says."""
-    return loop.segloop("versions")
-
-
 def alias(loop: Loop, name: str) -> str | None:
     """The version that an alias of the model points at."""
     import requests
@@ -182,8 +176,3 @@ def alias(loop: Loop, name: str) -> str | None:
         f"{loop.stack.url('mlflow')}/api/2.0/mlflow/registered-models/alias", params=query, timeout=30
     )
     return str(answer.json()["model_version"]["version"]) if answer.ok else None
-
-
-def champion_file(root: Path) -> Path:
-    """Where the decision log lies."""
-    return root / "decisions.db"
