@@ -23,6 +23,7 @@ from pipeline.stack.found import JOB
 
 JOBS = Path(".segloop/jobs")
 SPEC, ATTEMPT, LEADER, ENDED = "spec.json", "attempt.json", "leader.json", "ended.json"
+ALIVE = "alive.lock"  # held by the leader, which inherits it from whoever starts it, and so at no time by nobody
 KILLED = SIGNALLED + 9  # what is said of a job that left no word
 CANCELLED = SIGNALLED + 15
 START_S = 60.0
@@ -48,7 +49,7 @@ class Local:
         return self.root / JOBS / name
 
     def standing(self, name: str) -> Standing:
-        """Where the newest attempt stands, by the process itself and by the word that it left."""
+        """Where the newest attempt stands, by the leader's lock and by the word that it left."""
         folder = self.folder(name)
         if not (folder / ATTEMPT).exists():
             return Standing(State.ABSENT)
@@ -56,8 +57,7 @@ class Local:
         ended = _of_attempt(folder / ENDED, attempt)
         if ended:
             return Standing(State(ended["state"]), attempt, int(ended["code"]), str(folder))
-        started = _of_attempt(folder / LEADER, attempt)
-        if started and _leader(started).lives:
+        if _is_led(folder):
             return Standing(State.RUNNING, attempt, None, str(folder))
         # It may have ended between the two looks.
         ended = _of_attempt(folder / ENDED, attempt) or {"state": State.FAILED, "code": KILLED}
@@ -79,9 +79,12 @@ class Local:
             attempt = before.attempt + 1
             write_atomic(folder / SPEC, spec.model_dump_json(indent=2) + "\n")
             log_file(folder, attempt).touch()
-            process = _spawn(folder, attempt)
-            self._await_leader(folder, attempt, process)
-            write_json(folder / ATTEMPT, {"attempt": attempt})
+            # Whoever starts it may be killed at any moment: from its birth on the leader is found by the lock.
+            with (folder / ALIVE).open("w", encoding="utf-8") as alive:
+                fcntl.flock(alive, fcntl.LOCK_EX)
+                write_json(folder / ATTEMPT, {"attempt": attempt})
+                process = _spawn(folder, attempt, alive.fileno())
+            _await_leader(folder, attempt, process)
         return self.standing(spec.name)
 
     def follow(self, name: str) -> Iterator[str]:
@@ -105,6 +108,7 @@ class Local:
             before = self.standing(name)
             if before.state is State.RUNNING:
                 ended = {"attempt": before.attempt, "state": State.CANCELLED, "code": CANCELLED}
+                _await_leader(folder, before.attempt)
                 self._end_all(folder)
                 write_json(folder / ENDED, ended)
         return self.standing(name)
@@ -113,13 +117,34 @@ class Local:
         leader = _leader(read_json(folder / LEADER, REMEDY)) if (folder / LEADER).exists() else None
         end(members(leader, folder / CODE), self.stop_s)
 
-    def _await_leader(self, folder: Path, attempt: int, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_S
-        while not _of_attempt(folder / LEADER, attempt):
-            if process.poll() is not None or time.monotonic() > deadline:
+
+def _await_leader(folder: Path, attempt: int, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Waits until the leader has said who it is.
+
+    Raises:
+        OutageError: It ended before, or takes too long.
+    """
+    deadline = time.monotonic() + START_S
+    while not _of_attempt(folder / LEADER, attempt) and _is_led(folder):
+        if time.monotonic() > deadline:
+            if process:
                 process.kill()
-                raise OutageError(f"The job did not start: see {log_file(folder, attempt)}")
-            time.sleep(0.02)
+            break
+        time.sleep(0.02)
+    if not _of_attempt(folder / LEADER, attempt):
+        raise OutageError(f"The job did not start: see {log_file(folder, attempt)}")
+
+
+def _is_led(folder: Path) -> bool:
+    """Whether the newest attempt has a leader; the lock of a process that ends is released by the system."""
+    try:
+        with (folder / ALIVE).open(encoding="utf-8") as alive:
+            fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may look at once
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def log_file(folder: Path, attempt: int) -> Path:
@@ -127,15 +152,27 @@ def log_file(folder: Path, attempt: int) -> Path:
     return folder / f"log-{attempt}.txt"
 
 
-def _spawn(folder: Path, attempt: int) -> subprocess.Popen[bytes]:
-    """Starts the leader in a session of its own: signals to whoever started it do not reach it."""
+def _spawn(folder: Path, attempt: int, alive: int) -> subprocess.Popen[bytes]:
+    """Starts the leader in a session of its own: signals to whoever started it do not reach it.
+
+    Args:
+        folder: The job's.
+        attempt: Its number.
+        alive: Descriptor of the lock that the leader is to hold as long as it lives; no other process inherits it.
+    """
     command = [sys.executable, "-m", "pipeline.jobs.attempt", str(folder), str(attempt)]
     environment = dvc_environment()
     environment.pop("SEGLOOP_OUTCOME", None)  # a job tells nothing to the task that started it
     environment[JOB] = folder.name  # what ends a task's processes leaves those that bear it
     with log_file(folder, attempt).open("ab") as log:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=environment,
+            pass_fds=(alive,),
         )
 
 

@@ -26,12 +26,10 @@ class Leader:
     started: float
 
     @property
-    def lives(self) -> bool:
-        """Whether it is that very process, and has not ended."""
+    def is_replaced(self) -> bool:
+        """Whether another process has its number by now, so that a session of that number is none of the job's."""
         try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < SAME_START_S
-            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+            return bool(abs(psutil.Process(self.pid).create_time() - self.started) >= SAME_START_S)
         except psutil.NoSuchProcess:
             return False
 
@@ -51,6 +49,8 @@ def members(leader: Leader | None, folder: Path) -> list[psutil.Process]:
         folder: The job's.
     """
     mine = {os.getpid(), *(each.pid for each in psutil.Process().parents())}
+    if leader and leader.is_replaced:
+        leader = None
     return [each for each in psutil.process_iter() if each.pid not in mine and _belongs(each, leader, folder)]
 
 
@@ -75,7 +75,7 @@ def _belongs(process: psutil.Process, leader: Leader | None, folder: Path) -> bo
     try:
         if not _is_alive(process):
             return False
-        # A session keeps its number as long as one of it lives; a number that was given anew is younger.
+        # A session keeps its number as long as one of it lives.
         if leader and os.getsid(process.pid) == leader.pid and process.create_time() > leader.started - SAME_START_S:
             return True
         return Path(process.cwd()).is_relative_to(folder)

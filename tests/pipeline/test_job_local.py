@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import psutil
 import pytest
 from job_case import Project, make_project, until
 
-from pipeline.jobs.processes import Leader, myself
+from pipeline.jobs.processes import Leader, members, myself
 
 pytestmark = pytest.mark.e2e  # DVC's commands take a second or two each
 
@@ -236,8 +237,34 @@ def test_an_input_that_nobody_keeps_is_found_out(project: Project) -> None:
     assert "data/extra.txt" in said
 
 
-def test_a_pid_that_was_given_anew_is_not_the_leader() -> None:
-    """The same number with another start is another process."""
+@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.2, 0.6])
+def test_whoever_starts_a_job_may_be_killed_meanwhile(project: Project, delay_s: float) -> None:
+    """The submission killed around the birth of the job: the next one attaches to it, and it runs once."""
+    project.hold.touch()
+    submission = project.start(sys.executable, "-m", "pipeline.job_submit", "train")
+    until(lambda: list((project.root / ".segloop/jobs").glob("*/attempt.json")), "the attempt")
+    time.sleep(delay_s)
+    submission.kill()
+    submission.communicate()
+    code, said = project.job("submit", "train")
+    assert code == 0, said
+    project.hold.unlink()
+    assert project.job("follow", "train")[0] == 0
+    logs = "".join(file.read_text() for file in folder(project).glob("log-*.txt"))
+    assert logs.count("epoch 1") == 1
+
+
+def test_a_number_that_was_given_anew_is_not_the_leaders() -> None:
+    """The same number with another start is another process, and its session is none of the job's."""
     me = myself()
-    assert me.lives
-    assert not Leader(me.pid, me.started - 60).lives
+    assert not me.is_replaced
+    assert Leader(me.pid, me.started - 60).is_replaced
+
+
+def test_a_foreign_session_is_left_alone(tmp_path: Path) -> None:
+    """After the number of a dead leader was given to somebody else, that session is not ended with the job."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
+        started = psutil.Process(stranger.pid).create_time()
+        assert [each.pid for each in members(Leader(stranger.pid, started), tmp_path)] == [stranger.pid]
+        assert members(Leader(stranger.pid, started - 60), tmp_path) == []
+        stranger.kill()
