@@ -13,6 +13,7 @@ from pipeline.jobs.remote_files import RemoteFiles
 
 STORE = Path(".segloop/training")  # where the stage `train` keeps them
 NAME = "checkpoints.tar"
+LAST = "last.ckpt"  # as the training calls it, whose own modules take seconds to import
 
 
 @dataclass
@@ -71,11 +72,13 @@ class Keeper:
     def send(self) -> None:
         """Sends them if they have changed, and are whole: each file is renamed into place, so a look before and after.
 
+        The best is written before the last, and without the last nothing could be resumed.
+
         Raises:
             OutageError: The remote does not answer.
         """
         state = self._state()
-        if not state or state == self._sent:
+        if not any(path.endswith(f"/{LAST}") for path, _, _ in state) or state == self._sent:
             return
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / NAME

@@ -194,6 +194,19 @@ def test_checkpoints_travel_whole(project: Project) -> None:
     assert [each.name for each in (second / ".segloop/training/one").iterdir()] == ["last.ckpt"]
 
 
+def test_a_checkpoint_that_cannot_be_resumed_is_not_sent(project: Project) -> None:
+    """The best of the first epoch is written before the last: alone it is of no use to another machine."""
+    store = project.root.parent / "a/.segloop/training/one"
+    store.mkdir(parents=True)
+    (store / "best.ckpt").write_text("epoch 1")
+    keeper = Keeper(project.root.parent / "a", open_remote_files(open_repo(project.root)), "segloop/jobs/y", 60)
+    keeper.send()
+    assert project.on_remote("segloop/jobs/y/*") == []
+    (store / "last.ckpt").write_text("epoch 1")
+    keeper.send()
+    assert project.on_remote("segloop/jobs/y/*") == ["segloop/jobs/y/checkpoints.tar"]
+
+
 def test_the_launcher_of_a_run_can_differ(project: Project) -> None:
     """`--launcher` goes before params.yaml; a name that is none is refused."""
     assert project.job("submit", "train", "--launcher", "local")[0] == 0
