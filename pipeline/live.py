@@ -50,7 +50,8 @@ class LiveLog:
                 waiting.clear()
 
     def _send(self, lines: list[dict[str, Any]]) -> bool:
-        from pipeline.tracking import configure, log_points, points, run_for
+        from pipeline.tracked_run import run_for
+        from pipeline.tracking import configure, log_points, points
 
         try:
             configure()

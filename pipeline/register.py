@@ -17,6 +17,7 @@ from pipeline.params import Section, read_section
 from pipeline.provenance import git_commit
 from pipeline.run_content import COMPLETE_TAG, sizes
 from pipeline.shell_hints import serve_command, ui_command, version_page
+from pipeline.tracked_run import find_run
 from pipeline.tracking import (
     COMMIT_TAG,
     DIGEST_TAG,
@@ -24,7 +25,6 @@ from pipeline.tracking import (
     client,
     configure,
     experiment,
-    find_run,
     log_points,
     outage,
 )

@@ -16,7 +16,8 @@ from pipeline.params import read_yaml
 from pipeline.provenance import dvc_hash, shareable, without_secrets
 from pipeline.run_content import Content, complete
 from pipeline.shell_hints import run_page, ui_command
-from pipeline.tracking import DIGEST_TAG, configure, is_number, metric_key, points, run_for
+from pipeline.tracked_run import run_for
+from pipeline.tracking import DIGEST_TAG, configure, is_number, metric_key, points
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput

@@ -1,4 +1,4 @@
-"""The way to the MLflow server: where it is, whether it answers, and the run that belongs to a training."""
+"""The way to the MLflow server: where it is, whether it answers, and how points get there."""
 
 import logging
 import math
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pipeline.database import SQLITE, damage, database_file, make_database
 from pipeline.errors import OutageError, SegloopError, UserError
-from pipeline.provenance import author, git_commit, without_secrets
+from pipeline.provenance import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,40 +78,6 @@ def client() -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient()
-
-
-def run_for(digest: str, *, name: str) -> str:
-    """Finds the run of a training, or creates it.
-
-    Args:
-        digest: The digest of `training.json`; it is the run's tag `segloop.digest`.
-        name: The name that a new run gets.
-
-    Returns:
-        The run's id: the same one for the same digest, whoever asks, also when two ask at once.
-
-    Raises:
-        OutageError: The store is away.
-    """
-    with outage("creating the run"):
-        found = _runs(digest)
-        if found:
-            return found[0]
-        created = client().create_run(experiment(), run_name=name, tags=_birth_tags(digest)).info.run_id
-        winner = _runs(digest)[0]
-        if winner != created:
-            client().delete_run(created)
-        return winner
-
-
-def find_run(digest: str) -> str | None:
-    """The id of the run of a training, None when there is none.
-
-    Raises:
-        OutageError: The store is away.
-    """
-    with outage("looking for the run"):
-        return next(iter(_runs(digest)), None)
 
 
 def experiment() -> str:
@@ -214,22 +180,6 @@ def shown(what: str) -> Iterator[None]:
             yield
     except UserError as error:
         print(f"warning: the {what} is recorded, but MLflow does not show it: {error}", file=sys.stderr)
-
-
-def _birth_tags(digest: str) -> dict[str, str]:
-    """A run's tags from its creation on: the code is the one of that moment, whenever the run is completed."""
-    tags = {DIGEST_TAG: digest, "mlflow.source.name": "pipeline.train", "mlflow.source.type": "LOCAL"}
-    tags[AUTHOR_TAG] = author(Path())
-    commit = git_commit(Path())
-    if commit is None:
-        return tags
-    return {**tags, COMMIT_TAG: commit.sha, DIRTY_TAG: str(commit.dirty).lower()}
-
-
-def _runs(digest: str) -> list[str]:
-    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
-    found = client().search_runs([experiment()], f"tags.`{DIGEST_TAG}` = '{digest}'", order_by=order)
-    return [run.info.run_id for run in found]
 
 
 def _artifact_folder() -> str | None:

@@ -15,7 +15,8 @@ from pipeline import track
 from pipeline.command import run
 from pipeline.errors import OutageError, UserError
 from pipeline.outputs import Outputs
-from pipeline.tracking import client, configure, find_run, log_points, points, run_for
+from pipeline.tracked_run import find_run, run_for
+from pipeline.tracking import client, configure, log_points, points
 
 # MLflow's own queries use what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")

@@ -23,15 +23,16 @@ from pipeline.errors import OutageError, SegloopError, UserError
 from pipeline.outputs import Outputs
 from pipeline.provenance import shareable, without_secrets
 from pipeline.shell_hints import serve_command, ui_command
+from pipeline.tracked_run import TICKET_TAG, find_run, run_for
 from pipeline.tracking import (
+    DIGEST_TAG,
     client,
     configure,
-    find_run,
+    experiment,
     log_points,
     metric_key,
     outage,
     points,
-    run_for,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,9 +115,29 @@ def test_a_server_gets_the_version_once(outputs: Outputs) -> None:
 def test_two_at_once_get_the_same_run() -> None:
     """However many ask for a digest's run at the same time, one run remains."""
     configure()
-    with ThreadPoolExecutor(4) as pool:
-        runs = set(pool.map(lambda _: run_for("a" * 64, name="race"), range(4)))
+    with ThreadPoolExecutor(8) as pool:
+        runs = set(pool.map(lambda _: run_for("a" * 64, name="race"), range(8)))
     assert runs == {find_run("a" * 64)}
+
+
+@pytest.mark.usefixtures("outputs")
+def test_a_run_that_was_begun_earlier_and_seen_later_does_not_win() -> None:
+    """The winner stays the winner when a run with an earlier time becomes visible after it."""
+    configure()
+    digest = "f" * 64
+    winner = run_for(digest, name="first")
+    tags = {DIGEST_TAG: digest, TICKET_TAG: "2"}  # as it draws one: it sees the winner's
+    client().create_run(experiment(), start_time=1, tags=tags)
+    assert find_run(digest) == run_for(digest, name="third") == winner
+
+
+@pytest.mark.usefixtures("outputs")
+def test_whoever_was_killed_in_the_queue_is_not_waited_for_for_ever() -> None:
+    """A run without a ticket that is no longer new counts as the first."""
+    configure()
+    digest = "e" * 64
+    left = client().create_run(experiment(), start_time=1, tags={DIGEST_TAG: digest}).info.run_id
+    assert run_for(digest, name="next") == left
 
 
 @pytest.mark.usefixtures("outputs")

@@ -168,7 +168,8 @@ def test_epochs_show_up_in_mlflow_while_it_trains(
     tmp_path: Path, tiles: Path, params: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a tracking store the run of this digest has every epoch's metrics."""
-    from pipeline.tracking import client, find_run
+    from pipeline.tracked_run import find_run
+    from pipeline.tracking import client
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
