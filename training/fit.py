@@ -158,8 +158,9 @@ def build_task(folder: TileFolder, settings: FitSettings, mean: list[float], std
 
 
 def leave_group() -> None:
-    """Leave the group of processes that a distributed training joined."""
+    """Leave the group of processes that a distributed training joined, once all have read what one then removes."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 
