@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ PROMOTER = {
 HOST = "127.0.0.1"
 LOWEST_OFFSET, STEP, TRIES = 11000, 137, 200
 ANSWER_S = 60
+REPETITIONS = 10
 # What a checkout on one's own machine has and a clone must not take along.
 NOT_COPIED = (".git/", ".venv/", ".segloop/", "__pycache__/")
 
@@ -109,6 +111,9 @@ class RunningStack:
     def ask(self, method: str, path: str, user: str = "admin", **content: Any) -> requests.Response:
         """Asks Airflow's API (`/dags`, ...) as a user; the answer, whatever it is.
 
+        On SQLite a request that finds the scheduler writing is refused at once (500) and has done nothing: it is asked
+        again.
+
         Args:
             method: Of HTTP.
             path: Below `/api/v2`.
@@ -120,13 +125,18 @@ class RunningStack:
             answer = requests.post(f"{self.url('airflow')}/auth/token", json=account, timeout=ANSWER_S)
             self._tokens[user] = answer.json()["access_token"]
         body = {"params": content} if method == "GET" else {"json": content}
-        return requests.request(
-            method,
-            f"{self.url('airflow')}/api/v2{path}",
-            headers={"Authorization": f"Bearer {self._tokens[user]}"},
-            timeout=ANSWER_S,
-            **body,  # type: ignore[arg-type] # either is a mapping
-        )
+        for _ in range(REPETITIONS):
+            answer = requests.request(
+                method,
+                f"{self.url('airflow')}/api/v2{path}",
+                headers={"Authorization": f"Bearer {self._tokens[user]}"},
+                timeout=ANSWER_S,
+                **body,  # type: ignore[arg-type] # either is a mapping
+            )
+            if answer.status_code != requests.codes.server_error or "Database error" not in answer.text:
+                break
+            time.sleep(1)
+        return answer
 
     def processes(self) -> list[psutil.Process]:
         """The stack's processes, found by where they work and how they were started: not by the stack's own code."""
