@@ -57,7 +57,7 @@ browser: ## Chromium for the tests of the dossier's page, from Debian's packages
 	  >/dev/null || echo "There is no Chromium, and it could not be installed: the tests of the dossier's page are skipped."
 
 test: lint browser ## All tests: lint, types, unit tests and the journeys
-	pytest -n 2
+	pytest -n 2 --durations 20
 
 label-studio: | $(UV) ## Label Studio in an environment of its own, for the tests of the round trip (850 MB)
 	test -x .segloop/label-studio/bin/python || $(UV) venv --quiet --python $(PYTHON) .segloop/label-studio

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from loop_case import Loop, alias, prepare_project
+from mail_case import PASSWORD, TOKEN, Inboxes, inboxes
 from stack_case import prepare_stack
 
 if TYPE_CHECKING:
@@ -43,10 +44,18 @@ class Second:
 
 
 @pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
+def told() -> Iterator[Inboxes]:
+    """A mail server and a receiver of webhooks, where alerts arrive."""
+    with inboxes() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def loop(told: Inboxes) -> Iterator[Loop]:
     """A stack that runs, and a project with an inbox."""
     folder = Path(tempfile.mkdtemp(prefix="loop."))  # a short path: sockets lie below it
-    stack = prepare_stack(folder, environment=HASTE)
+    connections = {"AIRFLOW_CONN_SEGLOOP_SMTP": told.smtp(), "AIRFLOW_CONN_SEGLOOP_SLACK": told.slack()}
+    stack = prepare_stack(folder, environment=HASTE | connections)
     prepare_project(stack)
     found = Loop(stack)
     try:
@@ -180,16 +189,17 @@ def test_a_finished_run_can_be_cleared(loop: Loop, champion: str) -> None:
     assert loop.ended("data_release", run)["announce"] in {"success", "skipped"}
 
 
-def test_a_run_that_is_late_is_told(loop: Loop) -> None:
-    """The alert of a missed deadline is in the log, also where no task ever began."""
+def have_arrived(told: Inboxes, words: str) -> bool:
+    """Whether a mail and a message with the words are there."""
+    return any(words in mail["Subject"] for mail in told.mails) and any(words in text for text in told.texts)
+
+
+def test_a_run_that_is_late_is_told(loop: Loop, told: Inboxes) -> None:
+    """Mail and message of the missed deadline arrive, also where no task ever began; the callback succeeds."""
     run = loop.trigger("housekeeping", dry_run=True)
-    logs = loop.stack.root / ".segloop"
-
-    def told() -> bool:
-        files = [*(logs / "airflow/logs").rglob("*.log"), *(logs / "stack/logs").glob("*.log")]
-        return any("ALERT housekeeping" in file.read_text(errors="replace") for file in files)
-
-    loop.until(told, f"housekeeping: {run} is late, and somebody is told")
+    words = f"housekeeping: the run {run} has missed its deadline"
+    loop.until(lambda: have_arrived(told, words), f"housekeeping: {run} is late, and somebody is told")
+    assert "Callback failed" not in loop.stack.log("scheduler")
 
 
 def test_a_killed_scheduler_does_not_take_the_training_along(second: Second) -> None:
@@ -233,6 +243,17 @@ def test_a_forged_approval_promotes_nothing(loop: Loop, second: Second) -> None:
     assert loop.stack.ask("PATCH", path, "reviewer", new_state="success").ok
     assert loop.ended("promotion", run)["promote"] == "failed"
     assert alias(loop, "champion") == "1"
+
+
+def test_a_run_that_failed_is_told(loop: Loop, second: Second, told: Inboxes) -> None:
+    """Mail and message name the run and its page, and no log has the mail's password or the webhook's address."""
+    words = f"promotion: the run {second.promotion} failed"
+    loop.until(lambda: have_arrived(told, words), "promotion: somebody is told of the failure")
+    (message,) = [text for text in told.texts if words in text]
+    assert f"{loop.stack.url('airflow')}/dags/promotion/runs/" in message
+    folder = loop.stack.root / ".segloop"
+    logs = [*(folder / "airflow" / "logs").rglob("*.log"), *(folder / "stack" / "logs").glob("*.log")]
+    assert not [log for log in logs for secret in (PASSWORD, TOKEN) if secret in log.read_text(errors="replace")]
 
 
 def test_a_rejection_is_recorded_and_promotes_nothing(loop: Loop, second: Second) -> None:
