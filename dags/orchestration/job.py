@@ -1,12 +1,13 @@
 """An operator that runs a stage as a job: detached on this machine, on Ray, or on Kubernetes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from airflow.sdk import Context, ResumableJobMixin
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from orchestration import settings
+from orchestration import pods, settings
 from orchestration.command import Command
 
 KUBERNETES = "kubernetes"
@@ -28,6 +29,7 @@ class Job(ResumableJobMixin, Command):
         super().__init__(module="pipeline.job_submit", **kwargs)
         self.stage, self.launcher = stage, launcher
         self._followed = False
+        self._kubernetes: Any = None
 
     def execute(self, context: Context) -> Any:
         """Submits the job or finds it, watches it to its end, and restores what it made into the workspace."""
@@ -62,12 +64,14 @@ class Job(ResumableJobMixin, Command):
         return self.run("pipeline.job_restore", [self.stage])
 
     def on_kill(self) -> None:
-        """Ends the job some time after the task, unless a retry follows it by then.
+        """Ends the job some time after the task, unless a retry follows it by then; a pod at once.
 
         Whoever ends a task may be a person who wants no more of it, or a scheduler that dies or misses a heartbeat: the
         task cannot tell them apart.
         """
         super().on_kill()
+        if self._kubernetes:
+            self._kubernetes.on_kill()
         if self._followed:
             self.detach("pipeline.job_cancel", [self.stage, "--unless-followed", str(settings.loop()["job_grace_s"])])
 
@@ -76,27 +80,25 @@ class Job(ResumableJobMixin, Command):
 
     def _pod(self, context: Context) -> dict[str, Any]:
         facts = self._submit()
+        if facts["finished"]:
+            return self.get_job_result(facts["job"], context)
+        self._kubernetes = pods.operator(self, facts["pod"])
+        return self._watch(partial(self._kubernetes.execute_async, context), context)
+
+    def pod_ended(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Goes on when the pod has ended: its log, its verdict, its results."""
+        self._kubernetes = pods.operator(self)
+        return self._watch(partial(self._kubernetes.trigger_reentry, context, event), context)
+
+    def _watch(self, step: Callable[[], object], context: Context) -> dict[str, Any]:
         try:
-            self._operator(facts).execute(context)
+            step()
         except TaskDeferred as deferred:
             raise TaskDeferred(
-                trigger=deferred.trigger, method_name="pod_ended", kwargs={"facts": facts}, timeout=deferred.timeout
+                trigger=deferred.trigger, method_name=self.pod_ended.__name__, timeout=deferred.timeout
             ) from None
-        return self.get_job_result(facts["job"], context)
-
-    def pod_ended(self, context: Context, event: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
-        """Goes on when the pod has ended: its log, its verdict, its results."""
-        self._operator(facts).trigger_reentry(context, event)
-        return self.get_job_result(facts["job"], context)
-
-    def _operator(self, facts: dict[str, Any]) -> Any:
-        from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-
-        return KubernetesPodOperator(
-            task_id=self.task_id,
-            pod_template_dict=facts["pod"],
-            deferrable=True,
-            reattach_on_restart=True,
-            get_logs=True,
-            on_finish_action="delete_succeeded_pod",
-        )
+        except Exception as error:
+            if why := pods.mistake(error, self._kubernetes.pod):
+                raise AirflowFailException(why) from error
+            raise
+        return self.get_job_result(None, context)
