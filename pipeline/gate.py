@@ -30,7 +30,7 @@ from pipeline.outputs import short
 from pipeline.params import read_section
 from pipeline.register import RegisterParams
 from pipeline.registry_access import Registry, RegistryParams, open_registry, same_inputs
-from pipeline.run_author import author_of
+from pipeline.run_author import made_by
 from pipeline.taxonomy import load_taxonomy
 from pipeline.tracking import client, configure, shown
 
@@ -102,7 +102,7 @@ def main(
     if not dry_run:
         write_json(out / VERDICT, verdict.model_dump(mode="json"))
         if before is None:
-            registry.record_gate(verdict, author_of(wanted))
+            registry.record_gate(verdict, made_by(wanted))
     tell(version=wanted.version, verdict=verdict.summary(), passed=verdict.passed, gate_digest=verdict.digest())
     print_verdict(verdict, judged_before=before is not None)
     if not dry_run:

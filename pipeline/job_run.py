@@ -1,5 +1,6 @@
 """Action: computes a job on the machine that a launcher chose; launchers call it, people need not."""
 
+import os
 import signal
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.files import read_json
 from pipeline.jobs.running import leave_on, run_job
 from pipeline.jobs.spec import Spec
 from pipeline.params import parse
+from pipeline.provenance import AUTHOR_VARIABLE, TRIGGER_VARIABLE
 
 
 def main(
@@ -26,6 +28,9 @@ def main(
     """
     leave_on(signal.SIGTERM)
     job = _read(spec)
+    for variable, name in ((AUTHOR_VARIABLE, job.author), (TRIGGER_VARIABLE, job.triggered_by)):
+        if name:
+            os.environ[variable] = name
     code = run_job(job, (work or Path(tempfile.gettempdir()) / f"segloop-{job.name}").resolve())
     if code:
         raise SystemExit(code)

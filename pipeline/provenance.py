@@ -1,6 +1,7 @@
 """Where results come from: the commit, the dataset's hash, and settings without what must not leave the machine."""
 
 import getpass
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 
 from pipeline.params import read_yaml
 
+AUTHOR_VARIABLE = "SEGLOOP_AUTHOR"  # whoever submitted the job that this process computes
+TRIGGER_VARIABLE = "SEGLOOP_TRIGGERED_BY"  # the account in Airflow of whoever started the run by hand
 USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 SECRET_NAME = re.compile(r"password|passwd|secret|token|credential|api_?key", re.IGNORECASE)
@@ -36,6 +39,11 @@ def author(root: Path) -> str:
     """Who works here: git's `user.name`, or else the name of the account."""
     named = (_git(root, "config", "user.name") or "").strip()
     return named or getpass.getuser()
+
+
+def trainer(root: Path) -> str:
+    """Who trains here: whoever submitted the job, since its own machine and clone know nobody, or else `author`."""
+    return os.environ.get(AUTHOR_VARIABLE) or author(root)
 
 
 def dvc_hash(lock: Path, path: str) -> str | None:

@@ -1,6 +1,7 @@
 """The way to the decision log: where it is, whose keys count, and what it says about versions in MLflow."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,6 @@ from pipeline.gating.verdict import Subject, Verdict
 from pipeline.model_versions import Registered, find_version
 from pipeline.params import Section
 from pipeline.provenance import author
-from pipeline.run_author import AUTHOR
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -106,7 +106,7 @@ class Registry:
                 f"audit verify`; if the log is sound, judge anew: `segloop gate {version.version} --again`."
             ) from None
 
-    def record_gate(self, verdict: Verdict, author_of_run: str) -> Entry:
+    def record_gate(self, verdict: Verdict, made_by: Mapping[str, str]) -> Entry:
         """Appends a verdict to the log, with whom the run names as its author now.
 
         Raises:
@@ -124,7 +124,7 @@ class Registry:
             actor=author(Path()),
             gate_digest=verdict.digest(),
             note=verdict.summary(),
-            payload={"verdict": verdict.model_dump(mode="json"), AUTHOR: author_of_run},
+            payload={"verdict": verdict.model_dump(mode="json"), **made_by},
         )
         return self.log.append(draft)
 

@@ -11,7 +11,7 @@ from pipeline.command import run
 from pipeline.decisions.entry import Draft, Kind
 from pipeline.decisions.keys import load_private, public_text, same_person
 from pipeline.decisions.review import Review, review_draft
-from pipeline.decisions.states import legal
+from pipeline.decisions.states import legal, names_of
 from pipeline.errors import UserError, VerdictError
 from pipeline.model_versions import Registered, fetch, find_version
 from pipeline.outputs import short
@@ -55,7 +55,7 @@ def main(
     wanted = find_version(read_section(RegisterParams, "register", params).model_name, version)
     name = reviewer or author(Path())
     authors = authors_of(wanted, registry.log.entries(wanted.name)) if registry.params.four_eyes else set()
-    if any(same_person(name, author) for author in authors):
+    if any(same_person(each, author) for each in names_of(name, registry.reviewers) for author in authors):
         raise VerdictError(f"'{name}' trained {wanted.title}: somebody else must review it (registry.four_eyes).")
     listed = registry.reviewers.get(name)
     if listed is None:

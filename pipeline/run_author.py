@@ -4,20 +4,25 @@ from collections.abc import Sequence
 
 from pipeline.decisions.entry import Entry
 from pipeline.model_versions import Registered
-from pipeline.tracking import AUTHOR_TAG, client, outage
+from pipeline.tracking import AUTHOR_TAG, TRIGGER_TAG, client, outage
 
-AUTHOR = "author"  # in the payload of a gate's entry
+AUTHOR, TRIGGERED_BY = "author", "triggered_by"  # in the payload of a gate's entry
+TAGS = {AUTHOR: AUTHOR_TAG, TRIGGERED_BY: TRIGGER_TAG}
 
 
-def author_of(version: Registered) -> str:
-    """The author of a version's run as MLflow names it now; empty where the run does not say.
+def made_by(version: Registered) -> dict[str, str]:
+    """Who trained a version, as MLflow says now: the author of its run, and who started it in Airflow by hand.
+
+    Returns:
+        By `author` and `triggered_by`; who is not named is left out.
 
     Raises:
         OutageError: MLflow is away.
         UserError: It has no such run.
     """
     with outage("reading the run's author"):
-        return str(client().get_run(version.run_id).data.tags.get(AUTHOR_TAG, ""))
+        tags = client().get_run(version.run_id).data.tags
+    return {name: str(tags[tag]) for name, tag in TAGS.items() if tags.get(tag)}
 
 
 def authors_of(version: Registered, entries: Sequence[Entry]) -> set[str]:
@@ -35,4 +40,5 @@ def authors_of(version: Registered, entries: Sequence[Entry]) -> set[str]:
         UserError: It has no such run.
     """
     judged = [entry for entry in entries if entry.version == version.version]
-    return {author_of(version)} | {str(entry.payload[AUTHOR]) for entry in judged if AUTHOR in entry.payload}
+    logged = {str(entry.payload[name]) for entry in judged for name in TAGS if name in entry.payload}
+    return logged | set(made_by(version).values())

@@ -1,10 +1,11 @@
 """The MLflow run that belongs to a training: found by its digest, or created, one whoever asks."""
 
+import os
 import time
 from pathlib import Path
 
-from pipeline.provenance import author, git_commit
-from pipeline.tracking import AUTHOR_TAG, COMMIT_TAG, DIGEST_TAG, DIRTY_TAG, client, experiment, outage
+from pipeline.provenance import TRIGGER_VARIABLE, git_commit, trainer
+from pipeline.tracking import AUTHOR_TAG, COMMIT_TAG, DIGEST_TAG, DIRTY_TAG, TRIGGER_TAG, client, experiment, outage
 
 TICKET_TAG = "segloop.ticket"
 DOORWAY_S = 15.0  # whoever has not drawn a ticket by then was killed
@@ -80,7 +81,9 @@ def _ticket(tags: dict[str, str]) -> int | None:
 def _birth_tags(digest: str) -> dict[str, str]:
     """A run's tags from its creation on: the code is the one of that moment, whenever the run is completed."""
     tags = {DIGEST_TAG: digest, "mlflow.source.name": "pipeline.train", "mlflow.source.type": "LOCAL"}
-    tags[AUTHOR_TAG] = author(Path())
+    tags[AUTHOR_TAG] = trainer(Path())
+    if by_hand := os.environ.get(TRIGGER_VARIABLE):
+        tags[TRIGGER_TAG] = by_hand
     commit = git_commit(Path())
     if commit is None:
         return tags

@@ -26,7 +26,8 @@ DIGEST_TAG = "segloop.digest"
 COMMIT_TAG = "mlflow.source.git.commit"  # MLflow's own name, which its pages show
 AUTHOR_TAG = "mlflow.user"  # likewise
 DIRTY_TAG = "segloop.git_dirty"
-ARTIFACTS = "mlartifacts"  # where a database without a server keeps its files, beside where it is run
+TRIGGER_TAG = "segloop.triggered_by"
+ARTIFACTS = "mlartifacts"  # where a database without a server keeps its files, beside it
 METRICS_PER_BATCH = 1000  # the server's own limit
 ANSWER_TIMEOUT_S = 3
 WEB = ("http", "https")
@@ -183,8 +184,10 @@ def shown(what: str) -> Iterator[None]:
 
 
 def _artifact_folder() -> str | None:
-    remote = urlsplit(_uri()).scheme in WEB
-    return None if remote else Path(ARTIFACTS).absolute().as_uri()  # a server knows its own place
+    if urlsplit(_uri()).scheme in WEB:
+        return None  # a server knows its own place
+    database = database_file(_uri())  # beside it: the working folder may be that of a run, which is removed some day
+    return ((database.parent if database else Path()) / ARTIFACTS).absolute().as_uri()
 
 
 def _anchored(uri: str) -> str:

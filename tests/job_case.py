@@ -69,7 +69,7 @@ if params["fails_with"]:
 store = pathlib.Path(".segloop/training/one/last.ckpt")
 store.parent.mkdir(parents=True, exist_ok=True)
 done = int(store.read_text()) if store.exists() else 0
-print(f"starts after epoch {done}", flush=True)
+print(f"starts after epoch {done}, for {os.environ.get('SEGLOOP_AUTHOR')}", flush=True)
 for epoch in range(done, params["epochs"]):
     store.write_text(str(epoch + 1))
     print(f"epoch {epoch + 1}", flush=True)

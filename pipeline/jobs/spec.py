@@ -57,6 +57,8 @@ class Spec(Section):
         cache: DVC's cache, of a job on the same machine; results are then there, and nothing is pushed.
         remote: Where inputs are pulled from and results pushed to, of a job on another machine.
         checkpoint_s: A job on another machine keeps its checkpoints on the remote this often.
+        author: Who submitted it, which neither its machine nor its clone knows.
+        triggered_by: The account in Airflow of whoever started the run by hand.
     """
 
     schema_version: Literal[1] = 1
@@ -69,6 +71,8 @@ class Spec(Section):
     cache: str | None = None
     remote: Remote | None = None
     checkpoint_s: float = Field(default=300, gt=0)
+    author: str | None = None
+    triggered_by: str | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> "Spec":

@@ -1,5 +1,6 @@
 """Submits a stage of a workspace as a job, finds it again, and brings its results back."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline.jobs.source import send_away, send_here, take_back
 from pipeline.jobs.spec import NAME_LENGTH, Remote, Spec
 from pipeline.jobs.stage_run import StageRun, dvc, stage_run
 from pipeline.params import Section, parse
-from pipeline.provenance import USERINFO
+from pipeline.provenance import TRIGGER_VARIABLE, USERINFO, trainer
 
 RECORDS = Path(".segloop/jobs")
 # Options of a DVC remote that another machine needs and that hold no secret; all others stay here.
@@ -216,6 +217,8 @@ class Jobs:
             cache=None if remote else str(run.repo.cache.local_cache_dir),
             remote=None if remote is None else by_reference(run.repo),
             checkpoint_s=params.checkpoint_s,
+            author=trainer(self.workspace),
+            triggered_by=os.environ.get(TRIGGER_VARIABLE),
         )
 
     def _remember(self, record: Record) -> None:

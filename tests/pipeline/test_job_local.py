@@ -119,6 +119,11 @@ def test_a_job_computes_what_the_workspace_then_restores(finished: Finished) -> 
     assert not (folder(project) / "code").exists()
 
 
+def test_a_job_knows_who_submitted_it(finished: Finished) -> None:
+    """Its clone has not the checkout's `user.name`, and the run in MLflow is to name a person."""
+    assert "starts after epoch 0, for Ada" in finished.followed
+
+
 def test_the_checkout_that_submits_is_not_touched(finished: Finished) -> None:
     """Neither index nor working tree nor branches change while a job is submitted and runs."""
     assert finished.checkout == finished.checkout_before

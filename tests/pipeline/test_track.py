@@ -55,6 +55,17 @@ def test_the_run_holds_params_points_results_files_and_tags(outputs: Outputs) ->
     assert "training/model.safetensors" not in names
 
 
+def test_the_run_names_whoever_submitted_and_whoever_started_it(
+    outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four eyes are checked against both, so both are there from the run's birth on."""
+    monkeypatch.setenv("SEGLOOP_AUTHOR", "Ada")
+    monkeypatch.setenv("SEGLOOP_TRIGGERED_BY", "rita")
+    run_id = tracked(outputs)
+    tags = client().get_run(run_id).data.tags
+    assert (tags["mlflow.user"], tags["segloop.triggered_by"]) == ("Ada", "rita")
+
+
 def test_artifacts_lie_in_the_workspace(outputs: Outputs, tmp_path: Path) -> None:
     """Without a server, database and files are in the working folder."""
     run_id = tracked(outputs)
