@@ -15,6 +15,7 @@ JOBS: dict[str, object] = {
     "launcher": "local",
     "poll_s": 0.1,
     "stop_s": 5,
+    "slots": 1,
     "checkpoint_s": 0.2,
     "max_bundle_bytes": 5_000_000,
     "ray": {

@@ -21,7 +21,7 @@ from pipeline.jobs.spec import Spec
 from pipeline.jobs.stage_run import dvc_environment
 from pipeline.stack.found import JOB
 
-JOBS = Path(".segloop/jobs")
+JOBS, SLOTS = Path(".segloop/jobs"), Path(".segloop/slots")
 SPEC, ATTEMPT, LEADER, ENDED = "spec.json", "attempt.json", "leader.json", "ended.json"
 ALIVE = "alive.lock"  # held by the leader, which inherits it from whoever starts it, and so at no time by nobody
 KILLED = SIGNALLED + 9  # what is said of a job that left no word
@@ -38,11 +38,13 @@ class Local:
         root: The project's checkout.
         poll_s: Between looks at a log.
         stop_s: How long a cancelled job may take to end by itself.
+        slots: How many jobs run at a time; others wait.
     """
 
     root: Path
     poll_s: float
     stop_s: float
+    slots: int
 
     def folder(self, name: str) -> Path:
         """Where a job's spec, logs, state and unfinished work lie."""
@@ -83,7 +85,7 @@ class Local:
             with (folder / ALIVE).open("w", encoding="utf-8") as alive:
                 fcntl.flock(alive, fcntl.LOCK_EX)
                 write_json(folder / ATTEMPT, {"attempt": attempt})
-                process = _spawn(folder, attempt, alive.fileno())
+                process = _spawn(folder, attempt, alive.fileno(), (str(self.root / SLOTS), str(self.slots)))
             _await_leader(folder, attempt, process)
         return self.standing(spec.name)
 
@@ -152,15 +154,16 @@ def log_file(folder: Path, attempt: int) -> Path:
     return folder / f"log-{attempt}.txt"
 
 
-def _spawn(folder: Path, attempt: int, alive: int) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, attempt: int, alive: int, slots: tuple[str, str]) -> subprocess.Popen[bytes]:
     """Starts the leader in a session of its own: signals to whoever started it do not reach it.
 
     Args:
         folder: The job's.
         attempt: Its number.
         alive: Descriptor of the lock that the leader is to hold as long as it lives; no other process inherits it.
+        slots: Folder and number of the slots.
     """
-    command = [sys.executable, "-m", "pipeline.jobs.attempt", str(folder), str(attempt)]
+    command = [sys.executable, "-m", "pipeline.jobs.attempt", str(folder), str(attempt), *slots]
     environment = dvc_environment()
     environment.pop("SEGLOOP_OUTCOME", None)  # a job tells nothing to the task that started it
     environment[JOB] = folder.name  # what ends a task's processes leaves those that bear it

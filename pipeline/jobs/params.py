@@ -107,6 +107,7 @@ class JobsParams(Section):
         launcher: Where jobs run, unless a run says otherwise.
         poll_s: Between looks at a job.
         stop_s: How long a cancelled job may take to end by itself.
+        slots: How many local jobs run at a time; others wait.
         checkpoint_s: A job on another machine keeps its checkpoints on the DVC remote this often.
         max_bundle_bytes: Largest git bundle that is put onto the DVC remote.
         ray: A Ray cluster.
@@ -116,6 +117,7 @@ class JobsParams(Section):
     launcher: LauncherName
     poll_s: float = Field(gt=0)
     stop_s: float = Field(ge=0)
+    slots: int = Field(ge=1)
     checkpoint_s: float = Field(gt=0)
     max_bundle_bytes: int = Field(ge=1)
     ray: RayParams

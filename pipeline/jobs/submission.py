@@ -137,7 +137,7 @@ class Jobs:
         if record.launcher is LauncherName.RAY:
             return RayCluster(params.ray, params.poll_s)
         if record.launcher is LauncherName.LOCAL:
-            return Local(project_root(self.workspace), params.poll_s, params.stop_s)
+            return Local(project_root(self.workspace), params.poll_s, params.stop_s, params.slots)
         raise UserError(BY_AIRFLOW.format(record.name))
 
     def standing(self, stage: str) -> Standing:

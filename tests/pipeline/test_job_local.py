@@ -202,6 +202,22 @@ def test_cancel_ends_every_process(project: Project) -> None:
     assert project.job("follow", "train")[0] == 143
 
 
+def test_a_job_waits_for_a_slot_and_can_be_cancelled_meanwhile(project: Project) -> None:
+    """With one slot a second training waits, whoever has failed the first one's task; cancelled, it ends at once."""
+    start_and_hold(project)
+    (first,) = (project.root / ".segloop/jobs").glob("*/")
+    project.set_params(train={"epochs": 4})
+    assert project.job("submit", "train")[0] == 0
+    (second,) = set((project.root / ".segloop/jobs").glob("*/")) - {first}
+    until(lambda: "waits for one of 1 slots" in (second / "log-1.txt").read_text(), "that it says what it waits for")
+    assert project.job("cancel", "train")[1].strip() == "train: cancelled"
+    assert "epoch" not in (second / "log-1.txt").read_text()
+    assert "attempt 2" in project.job("submit", "train")[1]
+    project.hold.unlink()
+    code, said = project.job("follow", "train")
+    assert (code, "epoch 4" in said) == (0, True), said
+
+
 @pytest.mark.parametrize("code", [1, 2, 3])
 def test_the_exit_code_is_the_stages_own(project: Project, code: int) -> None:
     """What the stage exits with is what `follow` exits with, though DVC has one code for all."""
