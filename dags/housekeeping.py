@@ -17,6 +17,7 @@ with declare(
     Command(
         task_id="clean",
         module="pipeline.clean",
-        words=["{{ '--dry-run' if params.dry_run else '' }}"],
+        options={"--dry-run": "{{ params.dry_run or '' }}"},
+        flags=["--dry-run"],
         doc_md="Removes by the retention in section `clean` of params.yaml.",
     )

@@ -26,6 +26,7 @@ with declare(
     check = Command(
         task_id="check",
         module="pipeline.labels_check",
+        tells=["listed"],
         publish={"Doubted masks": "data/labels"},
         execution_timeout=settings.limit("label_review"),
         doc_md="Checks every mask; what was decided before is not asked again.",

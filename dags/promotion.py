@@ -11,7 +11,7 @@ from airflow.sdk import Param, PartitionedAssetTimetable
 from orchestration import settings
 from orchestration.approval import REASON, ReasonedApproval
 from orchestration.assets import CANDIDATE
-from orchestration.command import Command
+from orchestration.command import NO_OPTION, OPTIONAL, Command
 from orchestration.declaration import declare
 
 with declare(
@@ -19,13 +19,21 @@ with declare(
     doc=__doc__,
     schedule=PartitionedAssetTimetable(assets=CANDIDATE),
     tags=["model", "review"],
-    params={"version": Param("", type="string", description="The version's number; empty takes that of the event.")},
+    params={
+        "version": Param(
+            None,
+            type=OPTIONAL,
+            pattern=NO_OPTION,
+            description="The version's number; empty takes that of the event.",
+        )
+    },
 ) as dag:
     question = Command(
         task_id="question",
         module="pipeline.approval",
         words=["{{ params.version or dag_run.partition_key or '' }}"],
         options={"--reports": str(settings.root() / ".segloop/reports")},
+        tells=["subject", "body"],
         link={"Dossier": "dossier_url"},
         doc_md="Says what is to be decided, from the decision log.",
     )
@@ -46,6 +54,7 @@ with declare(
         task_id="promote",
         module="pipeline.promotion_ask",
         words=["{{ run_id }}"],
+        tells=["outcome"],
         trigger_rule="all_done",
         doc_md="Has the promoter read the answer, and do what it says.",
     )

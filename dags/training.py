@@ -1,18 +1,21 @@
 """Trains on a release of the dataset, in a workspace of its own, and judges the model against the champion.
 
 Woken by a new release, by a `retrain` event, or by hand. The tasks between `begin` and `track` are the stages of
-dvc.yaml. The same release with the same code and params is done once: a second run says so and skips. At the end
-stands a candidate for review, unless the gate found it wanting; the dossier is written either way.
+dvc.yaml. The same release with the same code and params is done once: a second run says so and skips, also beside a
+first that is still at it. At the end
+stands a candidate for review, unless the gate found it wanting; the dossier is written either way. Where the model is
+the one that serves already, there is nothing to judge: that is recorded, and all is well.
 """
 
 from typing import Any
 
 from airflow.sdk import Param, PartitionedAssetTimetable, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from orchestration import settings
-from orchestration.assets import CANDIDATE, DATASET, RETRAIN
-from orchestration.command import FAILED_VERDICT, Command
+from orchestration.assets import CANDIDATE, DATASET, REMEMBERED, RETRAIN
+from orchestration.begin import Begin
+from orchestration.command import FAILED_VERDICT, NO_OPTION, OPTIONAL, Command
 from orchestration.declaration import GPU, declare
 from orchestration.job import Job
 from orchestration.stages import stages
@@ -22,6 +25,8 @@ RELEASE = (
     "{{ params.release or (dag_run.partition_key if (dag_run.partition_key or '').startswith('data/') else 'latest') }}"
 )
 VERSION = "{{ ti.xcom_pull('register')['version'] }}"
+IS_CHAMPION = "(ti.xcom_pull('register') or {}).get('is_champion')"
+VERDICT = "(ti.xcom_pull('gate') or {}).get('verdict', '')"
 PUBLISHED = {"validate": {"Data Docs": "data/validation"}, "evaluate": {"Pictures": "data/evaluation"}}
 
 with declare(
@@ -31,7 +36,12 @@ with declare(
     tags=["model"],
     max_active_runs=settings.loop()["trainings_at_once"],
     params={
-        "release": Param("", type="string", description="The release, such as data/v3; empty takes the newest."),
+        "release": Param(
+            None,
+            type=OPTIONAL,
+            pattern=NO_OPTION,
+            description="The release, such as data/v3; empty takes the newest.",
+        ),
         "changes": Param(
             [],
             type="array",
@@ -46,11 +56,13 @@ with declare(
         ),
     },
 ) as dag:
-    begin = Command(
+    begin = Begin(
         task_id="begin",
         module="pipeline.workspace_make",
         words=[RELEASE],
-        options={"--set": "{{ params.changes | tojson }}"},
+        options={"--owner": "{{ run_id }}", "--set": "{{ (params.changes or []) | tojson }}"},
+        lists=["--set"],
+        tells=["workspace", "finished"],
         done_when="finished",
         doc_md="Makes the run's workspace: today's code, the release's data.",
     )
@@ -67,8 +79,8 @@ with declare(
         if name == "train"
         else Command(
             task_id=name,
-            module="dvc",
-            words=["repro", name],
+            module="dvc repro",
+            words=[name],
             folder=WORKSPACE,
             publish=PUBLISHED.get(name),
             doc_md=f"The stage `{name}` of dvc.yaml.",
@@ -80,39 +92,67 @@ with declare(
 
     track = Command(task_id="track", module="pipeline.track", folder=WORKSPACE, link={"MLflow run": "run_url"})
     register = Command(
-        task_id="register", module="pipeline.register", folder=WORKSPACE, link={"MLflow version": "version_url"}
+        task_id="register",
+        module="pipeline.register",
+        folder=WORKSPACE,
+        tells=["version"],
+        link={"MLflow version": "version_url"},
     )
     gate = Command(
         task_id="gate",
         module="pipeline.gate",
         words=[VERSION],
         folder=WORKSPACE,
+        when=f"{{{{ '' if {IS_CHAMPION} else 'judge' }}}}",
         accept=[FAILED_VERDICT],  # the dossier tells why, before the run fails
-        doc_md="Judges the version against the service levels and the champion.",
+        tells=["verdict", "gate_digest"],
+        doc_md="Judges the version against the service levels and the champion, unless it is the champion itself.",
     )
     dossier = Command(
         task_id="dossier",
         module="pipeline.dossier",
         words=[VERSION],
         folder=WORKSPACE,
+        tells=["dossier"],
         publish={"Dossier": "{dossier}"},
         doc_md="Writes the page that a reviewer looks at before deciding.",
     )
+
+    @task(inlets=[CANDIDATE], outlets=[CANDIDATE])
+    def candidate(judged: dict[str, Any], *, inlet_events: Any, outlet_events: Any) -> None:
+        """Calls for a review of a version that passed, once for each verdict on it."""
+        event = {"version": str(judged["version"]), "gate_digest": judged["gate_digest"]}
+        if judged["returncode"]:
+            raise AirflowSkipException(f"Version {judged['version']} is no candidate: {judged['verdict']}.")
+        if event in [each.extra for each in inlet_events[CANDIDATE].ascending(False).limit(REMEMBERED)]:
+            raise AirflowSkipException(
+                f"A review of version {judged['version']} by this verdict was called for before."
+            )
+        outlet_events[CANDIDATE].extra = event
+        outlet_events[CANDIDATE].add_partitions(event["version"])
+
+    # After `candidate`: a run that is recorded as finished is never run again, and its version would not be announced.
     commit = Command(
         task_id="commit",
         module="pipeline.workspace_commit",
-        options={"--version": VERSION, "--verdict": "{{ ti.xcom_pull('gate')['verdict'] }}"},
+        options={
+            "--version": VERSION,
+            "--verdict": f"{{{{ {VERDICT} }}}}",
+            "--note": f"{{{{ 'This model is the champion already.' if {IS_CHAMPION} else '' }}}}",
+        },
         folder=WORKSPACE,
-        doc_md="Commits dvc.lock and the metrics to the run's branch.",
+        trigger_rule="none_failed_min_one_success",
+        tells=["branch"],
+        doc_md="Commits dvc.lock and the metrics to the run's branch, however the gate judged.",
     )
 
-    @task(outlets=[CANDIDATE])
-    def candidate(judged: dict[str, object], version: str, *, outlet_events: Any) -> None:
-        """Calls for a review of a version that passed; one that did not ends the run here, in red."""
+    @task
+    def judge(judged: dict[str, Any]) -> None:
+        """Ends the run in red when the version did not pass its gate."""
         if judged["returncode"]:
             raise AirflowFailException(
-                f"Version {version} did not pass its gate: {judged['verdict']}. See the dossier."
+                f"Version {judged['version']} did not pass its gate: {judged['verdict']}. See the dossier."
             )
-        outlet_events[CANDIDATE].add_partitions(str(version))
 
-    tasks[list(tasks)[-1]] >> track >> register >> gate >> dossier >> commit >> candidate(gate.output, VERSION)
+    tasks[list(tasks)[-1]] >> track >> register >> gate >> dossier >> candidate(gate.output) >> commit
+    register >> commit >> judge(gate.output)

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import typer
 
-from pipeline.errors import OutageError, SegloopError, UserError
+from pipeline.errors import OutageError, SegloopError, UserError, VerdictError
+from pipeline.outcome import tell
 
 Element = TypeVar("Element")
 
@@ -51,7 +52,25 @@ def run(main: Callable[..., None], argv: list[str] | None = None, *, name: str |
 
 
 def exit_code(call: Callable[[], object]) -> int:
-    """Calls a command and turns its outcome into an exit code, printing what went wrong to stderr."""
+    """Calls a command and turns its outcome into an exit code, printing what went wrong to stderr.
+
+    Whoever called the command learns by a fact that exit code 1 was meant: it is also Python's own for a crash.
+    """
+    try:
+        code = _exit_code(call)
+    except SystemExit as end:
+        _tell_of(end.code)
+        raise
+    _tell_of(code)
+    return code
+
+
+def _tell_of(code: object) -> None:
+    if code == VerdictError.exit_code:
+        tell(ended="verdict")
+
+
+def _exit_code(call: Callable[[], object]) -> int:
     try:
         assert_workspace_code()
         call()

@@ -26,6 +26,7 @@ from pipeline.inboxes.take import Taker
 from pipeline.inboxes.transfer import Pace
 from pipeline.ingest import IngestParams, Target
 from pipeline.ingest_guard import locked, refuse_stage_outs
+from pipeline.outcome import tell
 from pipeline.params import Section, read_section
 from pipeline.splits import SplitParams
 from pipeline.taxonomy import load_taxonomy
@@ -154,6 +155,7 @@ def _sweep(taker: Taker) -> None:
 
 def _conclude(outcomes: list[Outcome], dataset: Path, ledger: Path, *, dry_run: bool) -> None:
     fates = [each.fate for each in outcomes]
+    tell(rejected=[each.batch for each in outcomes if each.fate is Fate.REJECTED])
     if not outcomes:
         print("No batch is in the inbox.")
     if Fate.ACCEPTED in fates and not dry_run:

@@ -57,7 +57,8 @@ def main(
     for line in planned(making) if dry_run else made(making):
         print(line)
     if not dry_run:
-        tell(release=making.last if making.unchanged else making.tag, unchanged=making.unchanged)
+        release = making.last if making.unchanged else making.tag
+        tell(release=release, unchanged=making.unchanged, releases=making.git.tags())
 
 
 def checked_message(message: str) -> str:

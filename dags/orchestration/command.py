@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -17,25 +18,32 @@ from orchestration import reports, settings
 from orchestration.links import Link
 
 FAILED_VERDICT, USERS_MISTAKE = 1, 2  # what a repetition does not mend
+OPTIONAL = ["null", "string"]  # a type of parameters: the form can be sent without
+NO_OPTION = "^(?!-)"  # a pattern of parameters: text that does not look like an option
+VERDICT = {"ended": "verdict"}  # told with exit code 1, which is also Python's own for a crash
+WORKSPACES = Path(".segloop/workspaces")
 OUTLIVES = "SEGLOOP_JOB"  # in the environment of what is not to end with the scheduler
+TRIGGERED_BY = "SEGLOOP_TRIGGERED_BY"  # likewise: the account of whoever started the run by hand
 DVC_FAILED = 255  # behind it stands the exit code of a stage, which DVC tells in words only
 STAGE_FAILED = re.compile(r"failed to run: .*, exited with (\d+)\s*$")
 GRACE_S = 20  # between SIGTERM and SIGKILL
 
 
 class Command(BaseOperator):
-    """Runs `python -m MODULE WORDS OPTIONS` and returns the facts that the command told.
+    """Runs `python -m MODULE OPTIONS -- WORDS` and returns the facts that the command told.
 
     A failed verdict and a user's mistake fail at once; an outage, a bug or a signal is tried again, as often as the
     task may.
 
     Args:
-        module: The module, such as `pipeline.release`.
-        words: Its arguments; templated.
-        options: Its options; templated. What renders as nothing or as an empty list is left out, a list in JSON is
-            given as often as it has entries.
-        folder: Where it runs; templated. The project's root when empty.
+        module: The module, such as `pipeline.release`, with the subcommand where it has one: `dvc repro`.
+        words: Its arguments; templated. None is ever taken for an option.
+        options: Its options; templated. What renders as nothing is left out.
+        lists: Those of the options that render as a list in JSON, and are given as often as it has entries.
+        flags: Those of the options that have no value, and are given unless they render as nothing.
+        folder: Where it runs; templated. The project's root when empty, else a run's workspace.
         accept: Exit codes beside 0 that are no failure of the task: `returncode` is among the facts.
+        tells: Facts without which the command has not done its work, whatever its exit code.
         when: Templated; when it renders as nothing, the task is skipped.
         done_when: A fact that, when true, skips this task and what follows: there is nothing to do.
         publish: Folders or files of `folder` that are put where people can look at them, by the link's name; `{fact}`
@@ -51,8 +59,11 @@ class Command(BaseOperator):
         module: str,
         words: Sequence[str] = (),
         options: Mapping[str, str] | None = None,
+        lists: Sequence[str] = (),
+        flags: Sequence[str] = (),
         folder: str = "",
         accept: Sequence[int] = (),
+        tells: Sequence[str] = (),
         when: str = "always",
         done_when: str = "",
         publish: Mapping[str, str] | None = None,
@@ -61,19 +72,25 @@ class Command(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.module, self.words, self.options, self.folder = module, list(words), dict(options or {}), folder
+        self.lists, self.flags, self.tells = list(lists), list(flags), list(tells)
         self.accept, self.when, self.done_when = list(accept), when, done_when
         self.publish, self.link = dict(publish or {}), dict(link or {})
         self.operator_extra_links = tuple(Link(name) for name in (*self.publish, *self.link))
         self.addresses: dict[str, str] = {}
         self._process: subprocess.Popen[str] | None = None
+        self._triggered_by: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Runs the command."""
+        self.enter(context)
         if not self.when:
             raise AirflowSkipException("Nothing was asked for.")
-        words = [*filter(None, self.words), *given(self.options)]
-        facts = self.run(self.module, words, accept=self.accept)
-        place = Path(self.folder or settings.root())
+        words = list(filter(None, self.words))
+        behind = ["--", *words] if words else []  # what a run is given may begin with a dash
+        facts = self.run(self.module, [*given(self.options, self.lists, self.flags), *behind], accept=self.accept)
+        if missing := [name for name in self.tells if name not in facts]:
+            raise AirflowFailException(f"{self.module} did not say what it was run for: {', '.join(missing)}.")
+        place = self.place()
         self.addresses |= {name: str(facts[fact]) for name, fact in self.link.items() if facts.get(fact)}
         self.addresses |= reports.publish(
             place, {name: path.format_map(facts) for name, path in self.publish.items()}, context
@@ -81,6 +98,29 @@ class Command(BaseOperator):
         if self.done_when and facts.get(self.done_when):
             raise AirflowSkipException(f"Nothing to do: {facts.get('said') or self.done_when}")
         return facts
+
+    def enter(self, context: Context) -> None:
+        """Takes from the run who started it, and refuses parameters that nobody reads."""
+        run, dag = context.get("dag_run"), context.get("dag")
+        self._triggered_by = getattr(run, "triggering_user_name", None)  # None where a schedule or an event did
+        unknown = sorted(set(run.conf or {}) - set(dag.params)) if run and dag else []
+        if unknown:
+            raise AirflowFailException(
+                f"There is no parameter {', '.join(unknown)}; there are {', '.join(dag.params)}."
+            )
+
+    def place(self) -> Path:
+        """Where commands run.
+
+        Raises:
+            AirflowFailException: The folder, which other tasks name in XCom, is neither the project nor a workspace of
+                it: whoever may write to XCom could otherwise have any code run with the secrets of the tasks.
+        """
+        root = settings.root().resolve()
+        place = Path(self.folder or root).resolve()
+        if place != root and place.parent != (root / WORKSPACES).resolve():
+            raise AirflowFailException(f"{place} is no workspace under {root / WORKSPACES}: nothing is run there.")
+        return place
 
     def run(self, module: str, words: Sequence[str], *, accept: Sequence[int] = ()) -> dict[str, Any]:
         """Runs one command, its lines in the task's log.
@@ -94,22 +134,24 @@ class Command(BaseOperator):
         """
         with tempfile.TemporaryDirectory() as scratch:
             told = Path(scratch) / "outcome.json"
-            line = [settings.python(), "-m", module, *words]
-            self.log.info("in %s: %s", self.folder or settings.root(), " ".join(line[1:]))
+            line = [settings.python(), "-m", *module.split(), *words]
+            self.log.info("in %s: %s", self.place(), shlex.join(line[1:]))
             code = self._stream(line, told)
             facts = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
         facts["returncode"] = code
-        if code and code not in accept:
+        meant = code != FAILED_VERDICT or facts.items() >= VERDICT.items()
+        if code and not (code in accept and meant):
             text = f"{module} ended with exit code {code}; its own words stand above."
-            raise (AirflowFailException if code in {FAILED_VERDICT, USERS_MISTAKE} else AirflowException)(text)
+            at_once = code in {FAILED_VERDICT, USERS_MISTAKE} and meant
+            raise (AirflowFailException if at_once else AirflowException)(text)
         return facts
 
     def detach(self, module: str, words: Sequence[str]) -> None:
         """Starts a command that outlives this task, and whatever ends the scheduler's processes."""
         subprocess.Popen(
             [settings.python(), "-m", module, *words],
-            cwd=self.folder or settings.root(),
-            env=environment_of(os.environ) | {OUTLIVES: self.task_id},
+            cwd=self.place(),
+            env=self._environment() | {OUTLIVES: self.task_id},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -127,12 +169,15 @@ class Command(BaseOperator):
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
 
+    def _environment(self) -> dict[str, str]:
+        by_hand = {TRIGGERED_BY: self._triggered_by} if self._triggered_by else {}
+        return environment_of(os.environ) | by_hand
+
     def _stream(self, line: Sequence[str], told: Path) -> int:
-        environment = environment_of(os.environ) | {"SEGLOOP_OUTCOME": str(told)}
         with subprocess.Popen(
             line,
-            cwd=self.folder or settings.root(),
-            env=environment,
+            cwd=self.place(),
+            env=self._environment() | {"SEGLOOP_OUTCOME": str(told)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -151,17 +196,27 @@ class Command(BaseOperator):
         return code if code >= 0 else 128 - code
 
 
-def given(options: Mapping[str, str]) -> list[str]:
-    """Options as words of a command line; empty ones are left out, lists in JSON are repeated."""
+def given(options: Mapping[str, str], lists: Sequence[str] = (), flags: Sequence[str] = ()) -> list[str]:
+    """Options as words of a command line.
+
+    Args:
+        options: Their values; empty ones are left out.
+        lists: Those whose values are lists in JSON, and are repeated.
+        flags: Those that stand without their values.
+    """
     words: list[str] = []
     for name, value in options.items():
-        values = json.loads(value) if value.startswith("[") else [value]
-        words += [word for each in values if str(each).strip() for word in (name, str(each))]
+        if name in flags:
+            words += [name] if value else []
+            continue
+        many = json.loads(value or "[]") if name in lists else [value]
+        words += [word for each in many if each for word in (name, str(each))]
     return words
 
 
 def environment_of(every: Mapping[str, str]) -> dict[str, str]:
     """The environment of a command: without Airflow's own settings, in which its passwords and secrets stand."""
-    kept = {name: value for name, value in every.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
+    withheld = ("AIRFLOW", "_AIRFLOW", TRIGGERED_BY)
+    kept = {name: value for name, value in every.items() if not name.startswith(withheld)}
     path = f"{Path(settings.python()).parent}{os.pathsep}{every.get('PATH', '')}"
     return kept | {"PATH": path, "SEGLOOP_ROOT": str(settings.root())}

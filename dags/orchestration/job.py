@@ -33,6 +33,7 @@ class Job(ResumableJobMixin, Command):
 
     def execute(self, context: Context) -> Any:
         """Submits the job or finds it, watches it to its end, and restores what it made into the workspace."""
+        self.enter(context)
         if self.launcher == KUBERNETES:
             return self._pod(context)
         return self.execute_resumable(context)
@@ -87,6 +88,7 @@ class Job(ResumableJobMixin, Command):
 
     def pod_ended(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Goes on when the pod has ended: its log, its verdict, its results."""
+        self.enter(context)
         self._kubernetes = pods.operator(self)
         return self._watch(partial(self._kubernetes.trigger_reentry, context, event), context)
 

@@ -13,16 +13,25 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from orchestration.command import Command, environment_of, given
 
+ROOT = Path(__file__).resolve().parents[2]
 CONTEXT: Any = {"dag_run": SimpleNamespace(dag_id="training", run_id="manual__2026-01-01T00:00:00+00:00")}
 TALKER = """
 import json, os, sys, time
 from pathlib import Path
-Path(os.environ["SEGLOOP_OUTCOME"]).write_text(json.dumps({"words": sys.argv[2:], "finished": True}))
+at = sys.argv.index("--")
+code, *words = sys.argv[at + 1:]
+facts = {"words": words, "finished": True} | ({"ended": "verdict"} if code == "1" else {})
+Path(os.environ["SEGLOOP_OUTCOME"]).write_text(json.dumps(facts))
 print("said something")
-if sys.argv[1] == "wait":
+if code == "wait":
     Path("started").write_text(str(os.getpid()))
     time.sleep(600)
-sys.exit(int(sys.argv[1]))
+sys.exit(int(code))
+"""
+TELLER = """
+import os
+from pathlib import Path
+Path("told").write_text(os.environ.get("SEGLOOP_TRIGGERED_BY", "nobody"))
 """
 
 
@@ -32,6 +41,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "talker.py").write_text(TALKER)
     monkeypatch.setenv("SEGLOOP_ROOT", str(tmp_path))
     return tmp_path
+
+
+def is_tried_again(task: Command) -> bool:
+    """Whether a task that fails is tried again."""
+    with pytest.raises(AirflowException) as raised:
+        task.execute(CONTEXT)
+    return not isinstance(raised.value, AirflowFailException)
 
 
 def command(folder: Path, code: object, **more: Any) -> Command:
@@ -54,9 +70,101 @@ def test_a_verdict_or_a_mistake_is_not_tried_again(folder: Path, code: int) -> N
 @pytest.mark.parametrize("code", [3, 70, 137])
 def test_an_outage_or_a_crash_is_tried_again(folder: Path, code: int) -> None:
     """Every other exit code is an ordinary failure."""
-    with pytest.raises(AirflowException) as raised:
-        command(folder, code).execute(CONTEXT)
-    assert not isinstance(raised.value, AirflowFailException)
+    assert is_tried_again(command(folder, code))
+
+
+@pytest.mark.parametrize("accept", [[], [1]])
+def test_a_crash_is_no_verdict(folder: Path, accept: list[int]) -> None:
+    """Python exits with 1 where a module cannot be imported: no command said that it judged anything."""
+    (folder / "talker.py").write_text("import nothing_of_that_name\n")
+    assert is_tried_again(command(folder, 0, accept=accept))
+
+
+def test_a_verdict_is_told_by_the_command_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1 of the project's own commands comes with the fact that it was meant."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (folder / "judge.py").write_text(
+        "from pipeline.command import run\nfrom pipeline.errors import VerdictError\n"
+        "def main() -> None:\n    raise VerdictError('no')\nrun(main)\n"
+    )
+    assert Command(task_id="t", module="judge", accept=[1]).execute(CONTEXT) == {"ended": "verdict", "returncode": 1}
+
+
+def test_a_promised_fact_that_is_missing_fails_the_task(folder: Path) -> None:
+    """Exit code 0 alone does not say that the work was done."""
+    assert command(folder, 0, tells=["finished"]).execute(CONTEXT)
+    with pytest.raises(AirflowFailException, match="workspace"):
+        command(folder, 0, tells=["finished", "workspace"]).execute(CONTEXT)
+
+
+def test_words_are_never_taken_for_options(folder: Path) -> None:
+    """They come last, behind two dashes."""
+    assert command(folder, 0, words=["--help", ""]).execute(CONTEXT)["words"] == ["--help"]
+
+
+@pytest.mark.parametrize("name", ["promotion_ask", "workspace_make", "approval", "gate", "dossier", "ingest"])
+def test_commands_take_a_word_that_begins_with_a_dash(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The help, with exit code 0, would pass for work that was done; here a file is missing."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with pytest.raises(AirflowFailException, match="exit code 2"):
+        Command(task_id="t", module=f"pipeline.{name}", words=["--help"], folder=str(folder)).execute(CONTEXT)
+
+
+def test_dvc_takes_a_word_that_begins_with_a_dash(folder: Path) -> None:
+    """It looks for a stage of that name."""
+    with pytest.raises(AirflowException):
+        Command(task_id="t", module="dvc repro", words=["--help"], folder=str(folder)).execute(CONTEXT)
+
+
+@pytest.mark.parametrize("place", ["..", ".segloop", ".segloop/workspaces", ".segloop/workspaces/k/data", "link"])
+def test_nothing_runs_outside_of_workspaces(folder: Path, place: str) -> None:
+    """The folder comes from XCom, which anybody may write who may edit a run."""
+    (folder / ".segloop/workspaces/k/data").mkdir(parents=True)
+    (folder / "link").symlink_to(folder.parent)
+    with pytest.raises(AirflowFailException, match="no workspace"):
+        Command(task_id="t", module="talker", words=["0"], folder=str(folder / place)).execute(CONTEXT)
+
+
+def test_a_command_runs_in_a_workspace(folder: Path) -> None:
+    """A folder right under the workspaces is one."""
+    place = folder / ".segloop/workspaces/k"
+    place.mkdir(parents=True)
+    (place / "talker.py").write_text(TALKER)
+    assert Command(task_id="t", module="talker", words=["0"], folder=str(place)).execute(CONTEXT)["finished"]
+
+
+@pytest.mark.parametrize(("user", "told"), [("alice", "alice"), (None, "nobody")])
+def test_commands_learn_who_started_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, user: str | None, told: str
+) -> None:
+    """A person's account reaches them; a schedule or an event has none, whatever the worker's says."""
+    monkeypatch.setenv("SEGLOOP_TRIGGERED_BY", "mallory")
+    (folder / "teller.py").write_text(TELLER)
+    run = SimpleNamespace(**vars(CONTEXT["dag_run"]), triggering_user_name=user)
+    context: Any = {"dag_run": run}
+    Command(task_id="t", module="teller").execute(context)
+    assert (folder / "told").read_text() == told
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nobody waits for it
+def test_what_outlives_a_task_learns_who_started_the_run(folder: Path) -> None:
+    """A detached command is told as well."""
+    (folder / "teller.py").write_text(TELLER)
+    task = Command(task_id="t", module="teller")
+    context: Any = {"dag_run": SimpleNamespace(**vars(CONTEXT["dag_run"]), triggering_user_name="alice")}
+    task.enter(context)
+    task.detach("teller", [])
+    while not (folder / "told").exists() or not (folder / "told").read_text():
+        time.sleep(0.05)
+    assert (folder / "told").read_text() == "alice"
+
+
+def test_parameters_that_nobody_reads_are_refused(folder: Path) -> None:
+    """A misspelt one would otherwise be taken for its default without a word."""
+    run = SimpleNamespace(dag_id="training", run_id="r", conf={"relaese": "data/v3"})
+    context: Any = {"dag_run": run, "dag": SimpleNamespace(params={"release": "", "changes": []})}
+    with pytest.raises(AirflowFailException, match="no parameter relaese; there are release, changes"):
+        command(folder, 0).execute(context)
 
 
 def test_a_stage_that_fails_under_dvc_counts_by_its_own_code(folder: Path) -> None:
@@ -85,9 +193,16 @@ def test_a_task_that_nobody_asked_for_is_skipped(folder: Path) -> None:
 
 
 def test_options_are_left_out_when_empty_and_repeated_when_many() -> None:
-    """Templates render to text; lists come as JSON."""
-    options = {"--a": "", "--b": "[]", "--c": "x y", "--d": '["p=1", "q=2"]'}
-    assert given(options) == ["--c", "x y", "--d", "p=1", "--d", "q=2"]
+    """Templates render to text; lists come as JSON, and a flag stands alone."""
+    options = {"--a": "", "--b": "[]", "--c": "x y", "--d": '["p=1", "q=2"]', "--e": "True", "--f": ""}
+    words = given(options, lists=["--b", "--d"], flags=["--e", "--f"])
+    assert words == ["--c", "x y", "--d", "p=1", "--d", "q=2", "--e"]
+
+
+@pytest.mark.parametrize("text", ["[urgent] new batch", '["May"]'])
+def test_text_that_looks_like_a_list_is_text(text: str) -> None:
+    """Only an option that takes many values has its value read as a list."""
+    assert given({"--message": text}) == ["--message", text]
 
 
 def test_secrets_of_airflow_do_not_reach_commands() -> None:
