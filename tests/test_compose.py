@@ -1,39 +1,26 @@
 """The containers of docker-compose.yml: no engine runs here, so all that can be held against the code is."""
 
+import configparser
 import importlib.util
 import os
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
+import sqlalchemy
 import yaml
+from compose_case import ROOT, VARIABLE, composed, example, mounts, words
 from compose_spec import PyCompose
+from cryptography.fernet import Fernet
 
-ROOT = Path(__file__).resolve().parent.parent
-VARIABLE = re.compile(r"\$\{([A-Z_]+)(:-|:\?)?([^}]*)\}")
+from pipeline.decisions.heads import advance_head_file, read_head_file
+
+MLFLOW = Path(str(importlib.util.find_spec("mlflow").origin)).parent  # type: ignore[union-attr]
+NAME = re.compile(r"\bMLFLOW_[A-Z0-9_]+\b")
 SOURCES = "\n".join(
     file.read_text(encoding="utf-8") for folder in ("pipeline", "dags") for file in (ROOT / folder).rglob("*.py")
 )
-
-
-def example() -> dict[str, str]:
-    """The variables of .env.example."""
-    lines = (ROOT / ".env.example").read_text().splitlines()
-    pairs = (line.partition("=") for line in lines if line.strip() and not line.startswith("#"))
-    return {name: value.replace("${HOME}", "/home/someone") for name, _, value in pairs}
-
-
-def composed() -> dict[str, Any]:
-    """The file with the variables of the example in place."""
-    values = example()
-
-    def value(match: re.Match[str]) -> str:
-        return values.get(match[1]) or (match[3] if match[2] == ":-" else values[match[1]])
-
-    content = yaml.safe_load(VARIABLE.sub(value, (ROOT / "docker-compose.yml").read_text()))
-    return {name: part for name, part in content.items() if not name.startswith("x-")}
 
 
 SERVICES = composed()["services"]
@@ -91,24 +78,71 @@ def test_what_runs_for_long_is_watched(name: str) -> None:
     assert "healthcheck" in service or service.get("restart") == "no"
 
 
-def test_only_the_promoter_has_the_key() -> None:
-    """The folder of keys is mounted into one container."""
-    mounted = [
-        name for name, each in SERVICES.items() if any("/run/promoter" in str(v) for v in each.get("volumes", []))
-    ]
-    assert mounted == ["promoter"]
+def test_only_the_promoter_has_the_key_and_its_rules() -> None:
+    """The folders of keys and of rules are mounted into one container."""
+    for target in ("/run/promoter", "/srv/rules"):
+        assert [name for name, each in SERVICES.items() if target in mounts(each)] == ["promoter"]
+
+
+def test_only_the_api_server_has_the_passwords() -> None:
+    """Tasks run in other containers, and could answer as a reviewer with them."""
+    assert [name for name, each in SERVICES.items() if each.get("secrets")] == ["api-server"]
+
+
+def test_what_decides_runs_no_code_that_tasks_can_write() -> None:
+    """Where tasks run all of the project can be written: promoter and reports can neither see it nor run it."""
+    assert mounts(SERVICES["scheduler"])["/srv/segloop"] == (".", True)
+    for name in ("promoter", "reports", "mlflow"):
+        inside = {target: one for target, one in mounts(SERVICES[name]).items() if one[0].startswith(".")}
+        assert not any(writable for _, writable in inside.values()), name
+        assert not {source for source, _ in inside.values()} & {".", "./pipeline", "./training", "./dags"}, name
+    for name in ("promoter", "reports"):
+        assert SERVICES[name]["environment"]["PYTHONSAFEPATH"] == "1"
+        assert SERVICES[name]["working_dir"] != "/srv/segloop"
+
+
+def test_tasks_do_not_see_the_file_of_passwords() -> None:
+    """It lies in the project, which is mounted: something else lies over it."""
+    for name, each in SERVICES.items():
+        if mounts(each).get("/srv/segloop") == (".", True):
+            assert mounts(each)["/srv/segloop/.env"] == ("/dev/null", False), name
+
+
+def test_secrets_lie_outside_of_the_project() -> None:
+    """What is in the project, tasks can read."""
+    outside = ("AIRFLOW_PASSWORDS_FILE", "PROMOTER_KEYS", "PROMOTER_RULES")
+    assert all(Path(example()[name]).is_absolute() for name in outside)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_folder_in_memory_belongs_to_the_user(name: str) -> None:
+    """Over a folder of the image an engine makes it root's, with the folder's mode."""
+    for place in OURS[name]["tmpfs"]:
+        assert place.endswith((":mode=1777", ":mode=0700,uid=1000,gid=1000")), place
+    assert OURS[name].get("environment", {}).get("USER", "") or name == "trainer"
+
+
+def test_the_recipe_of_a_fernet_key_makes_one() -> None:
+    """What .env.example says makes a key that Airflow takes; the recipe of the others does not."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    recipe = lines[lines.index("AIRFLOW_FERNET_KEY=change-me") - 1].removeprefix("# ")
+    assert recipe.startswith("openssl ")
+    made = subprocess.run(["sh", "-c", recipe], capture_output=True, text=True, check=True).stdout.strip()
+    Fernet(made)
+    with pytest.raises(ValueError, match="32 url-safe"):
+        Fernet("ab" * 32)
 
 
 def test_every_command_of_ours_exists_with_its_options() -> None:
     """Modules that are run are there, and answer to the options that they are given."""
     for name, service in OURS.items():
-        words = service["command"]
-        if words[:2] != ["python", "-m"]:
+        line = words(service)
+        if line[:2] != ["python", "-m"]:
             continue
-        assert importlib.util.find_spec(words[2]), name
-        done = subprocess.run([*words[:3], "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert importlib.util.find_spec(line[2]), name
+        done = subprocess.run([*line[:3], "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert all(word in done.stdout for word in words[3:] if word.startswith("--")), name
+        assert all(word in done.stdout for word in line[3:] if word.startswith("--")), name
 
 
 def test_every_command_of_airflow_is_one() -> None:
@@ -116,9 +150,10 @@ def test_every_command_of_airflow_is_one() -> None:
     from airflow.cli import cli_parser
 
     lines = [service["command"] for service in OURS.values() if service["command"][0] == "airflow"]
-    checks = [each["healthcheck"]["test"][1:] for each in OURS.values() if "jobs" in str(each.get("healthcheck"))]
-    (steps,) = [service["command"][2] for service in OURS.values() if service["command"][0] == "sh"]
-    lines += [*checks, *(step.split() for step in steps.split(" && "))]
+    lines += [each["healthcheck"]["test"][1:] for each in OURS.values() if "jobs" in str(each.get("healthcheck"))]
+    scripts = [words(service)[2] for service in OURS.values() if service["command"][0] == "sh"]
+    steps = [step.removeprefix("exec ") for script in scripts for step in script.split(" && ")]
+    lines += [step.split() for step in steps if step.startswith("airflow ")]
     assert len(lines) == 9
     for line in lines:
         cli_parser.get_parser().parse_args(line[1:])
@@ -151,9 +186,50 @@ def test_ports_are_those_of_the_settings() -> None:
     assert f":{stack['promoter_port']}" in OURS["airflow-init"]["environment"]["SEGLOOP_PROMOTER_URL"]
 
 
+def test_every_setting_of_mlflow_is_one() -> None:
+    """A variable that MLflow does not read would leave it on its defaults, SQLite in the working folder say."""
+    known = {match for file in MLFLOW.rglob("*.py") for match in NAME.findall(file.read_text(encoding="utf-8"))}
+    used = {name for each in OURS.values() for name in each.get("environment", {}) if name.startswith("MLFLOW_")}
+    assert used
+    assert used <= known
+
+
+def test_mlflow_keeps_its_accounts_in_postgres() -> None:
+    """Its file of accounts names a database that is made, and no password; SQLite would have no place to lie."""
+    inside = SERVICES["mlflow"]["environment"]["MLFLOW_AUTH_CONFIG_PATH"]
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / mounts(SERVICES["mlflow"])[inside][0])
+    url = sqlalchemy.make_url(settings["mlflow"]["database_uri"])
+    assert (url.drivername, url.host, url.password) == ("postgresql+psycopg", "postgres", None)
+    assert f"CREATE DATABASE {url.database} OWNER {url.username};" in (ROOT / "ops/docker/databases.sql").read_text()
+    assert "PGPASSWORD" in SERVICES["mlflow"]["environment"]
+
+
+def test_postgres_is_healthy_only_with_its_databases() -> None:
+    """The server that makes them listens on its socket alone: the check goes over TCP."""
+    assert "-h 127.0.0.1" in SERVICES["postgres"]["healthcheck"]["test"][1]
+
+
 def test_every_path_of_the_project_exists() -> None:
     """Files and folders that are mounted or named are there."""
-    named = [str(volume).split(":")[0] for each in SERVICES.values() for volume in each.get("volumes", [])]
+    named = [source for each in SERVICES.values() for source, _ in mounts(each).values()]
     ours = [path for path in named if path.startswith("./") and not path.startswith("./.segloop")]
     assert all((ROOT / path).exists() for path in [*ours, "ops/airflow/pools.json", "ops/docker/Dockerfile"])
     assert os.fspath(ROOT / OURS["promoter"]["build"]["dockerfile"])
+
+
+def test_an_engine_makes_no_folder_of_the_host() -> None:
+    """It would be root's, and empty: what may be missing is mounted such that a missing folder is an error."""
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume["source"] if isinstance(volume, dict) else volume.split(":")[0]
+            if isinstance(volume, dict):
+                assert volume["bind"] == {"create_host_path": False}
+            elif source.startswith(("./", "/")):
+                assert (ROOT / source).exists(), source
+
+
+def test_a_new_log_has_the_head_of_an_empty_one(tmp_path: Path) -> None:
+    """The file that is copied for the promoter is the one that a log begins with."""
+    advance_head_file(tmp_path / "head", None, None)
+    assert read_head_file(ROOT / "ops" / "docker" / "decisions.head") == read_head_file(tmp_path / "head")
