@@ -105,8 +105,14 @@ class RunningStack:
 
     def password(self, user: str) -> str:
         """The password of a user of Airflow: `admin`, `reviewer`, `viewer` or `promoter`."""
-        content: dict[str, str] = json.loads((self.root / ".segloop" / "stack" / "passwords.json").read_text())
+        content: dict[str, str] = json.loads((self.secrets / "passwords.json").read_text())
         return content[user]
+
+    @property
+    def secrets(self) -> Path:
+        """The folder of its passwords and keys; the home has one stack."""
+        (folder,) = (self.home / ".config" / "segloop-airflow").iterdir()
+        return folder
 
     def ask(self, method: str, path: str, user: str = "admin", **content: Any) -> requests.Response:
         """Asks Airflow's API (`/dags`, ...) as a user; the answer, whatever it is.

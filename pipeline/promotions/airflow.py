@@ -56,6 +56,7 @@ class Asked(_Told):
         options: To choose from.
         subject: The headline that was shown.
         body: The text that was shown.
+        params: The form that was shown: by field its `value`, before anybody filled it in, and more.
         defaults: What is taken as chosen when nobody answers in time.
         assigned_users: Who may answer; empty for anybody.
         response_received: Whether there is an answer.
@@ -69,6 +70,7 @@ class Asked(_Told):
     options: list[str]
     subject: str
     body: str | None
+    params: dict[str, Any] = Field(default_factory=dict)
     defaults: list[str] | None = None
     assigned_users: list[User] = Field(default_factory=list)
     response_received: bool

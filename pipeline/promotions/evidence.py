@@ -14,6 +14,7 @@ from pipeline.review import Decision
 APPROVE, REJECT = OPTIONS
 LAPSED, UNSAID = "nobody answered in time", "no reason was given"
 NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+VERSION = "version"  # all that the conf of a run may say
 QUOTED = 80  # characters of a line that a message shows
 ANEW = "Start a new run of the DAG, which asks about what holds now."
 
@@ -58,9 +59,16 @@ def version_of(run: DagRun) -> int:
     """The version that a run is about, by its partition key or its `conf`.
 
     Raises:
-        VerdictError: It names none, or two.
+        VerdictError: It names none, or two; or its conf says more, which Airflow would fill into the reviewer's form.
     """
-    given = [run.partition_key, (run.conf or {}).get("version")]
+    conf = run.conf or {}
+    more = sorted(set(conf) - {VERSION})
+    if more:
+        raise VerdictError(
+            f"The conf of run '{run.dag_run_id}' has {more}: nothing but {VERSION!r} is allowed in it, since Airflow "
+            "shows what else it holds as if the reviewer had filled it in. Start a new run without."
+        )
+    given = [run.partition_key, conf.get(VERSION)]
     named = {text for each in given if each is not None and (text := str(each).strip())}
     said = " and ".join(sorted(map(repr, named))) or "nothing"
     if len(named) != 1 or not NUMBER.fullmatch(number := named.pop()):
@@ -130,6 +138,13 @@ def _check_question(asked: Asked, question: Question) -> None:
                 f"The {what} that was shown is not what the decision log calls for now: {_difference(shown, made)}. "
                 "Either the text was changed, or the version was judged anew since, or SEGLOOP_REPORTS_URL is not the "
                 f"same for Airflow and the promoter. {ANEW}"
+            )
+    for name, field in asked.params.items():
+        value = field.get("value") if isinstance(field, Mapping) else field
+        if name != REASON or value:
+            raise VerdictError(
+                f"The form showed {value!r} in its field {name!r} before anybody filled it in; it should ask for "
+                f"{REASON!r} alone, blank. {ANEW}"
             )
 
 

@@ -1,4 +1,8 @@
-"""Accounts and secrets of a stack: made once by the system's generator, kept in files that only their owner reads."""
+"""Accounts and secrets of a stack: made once by the system's generator, kept in files that only their owner reads.
+
+They lie beside the promoter's keys in the home folder and not in the checkout: to keep tasks from reading them there
+would keep tasks from all that is written anew directly in the checkout, see `sandbox`.
+"""
 
 import base64
 import json
@@ -10,14 +14,14 @@ from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.files import read_json, sha256_bytes
-from pipeline.registry_access import key_path
+from pipeline.registry_access import KEYS, key_path
 from pipeline.stack.settings import Stack
 
 # Roles of Airflow's simple auth manager. A reviewer answers approvals; the promoter only reads who did.
 USERS = {"admin": "admin", "reviewer": "user", "viewer": "viewer", "promoter": "viewer"}
 FOR_PEOPLE = ("admin", "reviewer", "viewer")
 PASSWORD_BYTES = 18
-KEYS = {"jwt": 64, "session": 64, "fernet": 32}  # in bytes
+KEY_BYTES = {"jwt": 64, "session": 64, "fernet": 32}
 OTHERS = 0o077
 
 
@@ -42,14 +46,19 @@ class Secrets:
         return [*self.passwords.values(), self.jwt, self.session, self.fernet]
 
 
+def secrets_folder() -> Path:
+    """Where the secrets of all stacks of this account are: only Airflow's web server needs to read in it."""
+    return KEYS.expanduser().parent / "segloop-airflow"
+
+
 def passwords_file(stack: Stack) -> Path:
     """Where the passwords are, in the form that Airflow reads."""
-    return stack.folder / "passwords.json"
+    return _own(stack) / "passwords.json"
 
 
 def promoters_password_file(stack: Stack) -> Path:
     """Where the promoter finds the password of its account: beside its key, for each checkout another."""
-    return key_path().absolute().parent / f"airflow-{sha256_bytes(str(stack.root).encode())[:8]}.password"
+    return key_path().absolute().parent / f"airflow-{_digest(stack)}.password"
 
 
 def make_secrets(stack: Stack) -> bool:
@@ -61,9 +70,10 @@ def make_secrets(stack: Stack) -> bool:
     Raises:
         UserError: A file of secrets is damaged, or open to others.
     """
-    stack.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _own(stack).mkdir(mode=0o700, parents=True, exist_ok=True)
+    _move_in(stack)
     made = _complete(passwords_file(stack), dict.fromkeys(USERS, PASSWORD_BYTES))
-    _complete(_keys_file(stack), KEYS)
+    _complete(_keys_file(stack), KEY_BYTES)
     if "promoter" not in stack.without:
         _hand_over(stack)
     return made
@@ -76,9 +86,9 @@ def read_secrets(stack: Stack) -> Secrets:
         UserError: They are missing, damaged, or open to others.
     """
     passwords, keys = _read(passwords_file(stack)), _read(_keys_file(stack))
-    lacking = sorted((set(USERS) - set(passwords)) | (set(KEYS) - set(keys)))
+    lacking = sorted((set(USERS) - set(passwords)) | (set(KEY_BYTES) - set(keys)))
     if lacking:
-        raise UserError(f"{stack.folder} lacks the secrets of {', '.join(lacking)}: run `segloop up`.")
+        raise UserError(f"{_own(stack)} lacks the secrets of {', '.join(lacking)}: run `segloop up`.")
     return Secrets({user: passwords[user] for user in USERS}, keys["jwt"], keys["session"], keys["fernet"])
 
 
@@ -90,7 +100,24 @@ def struck(line: str, values: Iterable[str]) -> str:
 
 
 def _keys_file(stack: Stack) -> Path:
-    return stack.folder / "keys.json"
+    return _own(stack) / "keys.json"
+
+
+def _own(stack: Stack) -> Path:
+    return secrets_folder() / _digest(stack)
+
+
+def _digest(stack: Stack) -> str:
+    return sha256_bytes(str(stack.root).encode())[:8]
+
+
+def _move_in(stack: Stack) -> None:
+    """Takes the secrets along that earlier releases kept in the checkout; what tasks may have read is made anew."""
+    keys, passwords = stack.folder / "keys.json", stack.folder / "passwords.json"
+    if keys.exists() and not _keys_file(stack).exists():
+        _write_private(_keys_file(stack), keys.read_text(encoding="utf-8"))  # Fernet's: the database is read with it
+    for old in (keys, passwords):
+        old.unlink(missing_ok=True)
 
 
 def _hand_over(stack: Stack) -> None:

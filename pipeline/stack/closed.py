@@ -9,8 +9,19 @@ from pathlib import Path
 
 from pipeline.stack.sandbox import beside
 
-# Of the home folder: what git, DVC, boto3 and curl read.
-WATCHED = (".gitconfig", ".netrc", ".aws", ".ssh", ".config/git", ".config/dvc", ".config/pip")
+# Of the home folder: where programs keep caches and settings of their own; made before anything is closed.
+MADE = (
+    ".cache",
+    ".local",
+    ".nv",
+    ".triton",
+    ".config/dvc",
+    ".config/git",
+    ".config/iterative",
+    ".config/matplotlib",
+)
+# And what git, boto3, curl and pip read.
+WATCHED = (*MADE, ".gitconfig", ".netrc", ".aws", ".ssh", ".config/pip")
 
 
 def snapshot(denied: Sequence[Path]) -> dict[str, int]:

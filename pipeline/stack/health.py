@@ -5,14 +5,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from pipeline.stack.processes import AIRFLOW, HEALTH_PATHS
+from pipeline.stack.processes import AIRFLOW, HEALTH_PATHS, TASKS_PATH
 from pipeline.stack.running import Part, parts
 from pipeline.stack.settings import Stack
 
 HEALTHY = "healthy"
 ANSWER_TIMEOUT_S, BUILD_TIMEOUT_S = 10.0, 120.0
 LOOK_S = 0.5
-MONITOR, TASKS = "/api/v2/monitor/health", "/execution/health"
+MONITOR = "/api/v2/monitor/health"
 CLOCK_S = 1.0  # heartbeats are stored to the second
 
 
@@ -62,7 +62,7 @@ def _api(stack: Stack, database: str) -> str:
     if database != HEALTHY:
         return f"database {database}"
     # The side that tasks talk to is built at the first request, for which all else waits: better now than then.
-    ready = _asked(stack.url("airflow") + TASKS, timeout_s=BUILD_TIMEOUT_S)
+    ready = _asked(stack.url("airflow") + TASKS_PATH, timeout_s=BUILD_TIMEOUT_S)
     return HEALTHY if ready is not None else "does not answer tasks"
 
 

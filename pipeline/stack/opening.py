@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,7 @@ from pipeline.releasing.git import Git
 from pipeline.releasing.making import ReleaseParams
 from pipeline.stack import environment as env
 from pipeline.stack.accounts import Secrets, struck
+from pipeline.stack.closed import MADE
 from pipeline.stack.postgres import make_databases
 from pipeline.stack.settings import Stack
 
@@ -30,7 +32,18 @@ def make_folders(stack: Stack) -> None:
     """Makes the stack's folders, readable by their owner only."""
     for folder in (stack.folder, stack.home, stack.logs, stack.reports):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_home()
     make_remote(stack)
+
+
+def make_home() -> None:
+    """Makes the folders in the home folder that programs make when they need them: by then they would be closed.
+
+    A task could write in them, pretrained weights say, and not read it again, see `sandbox`.
+    """
+    for name in MADE:
+        with suppress(OSError):  # where nobody may write, tasks do not either
+            (Path.home() / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def make_remote(stack: Stack) -> None:

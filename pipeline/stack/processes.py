@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.registry_access import KEYS, key_path
 from pipeline.stack import environment as env
-from pipeline.stack.accounts import Secrets
+from pipeline.stack.accounts import Secrets, secrets_folder
 from pipeline.stack.settings import HOST, Stack
 
 NAMES = ("mlflow", "api-server", "scheduler", "dag-processor", "triggerer", "promoter", "reports")
@@ -17,6 +17,7 @@ OWN_LOGS = "--skip-serve-logs"
 
 
 HEALTH_PATHS = {"mlflow": "/health", "promoter": "/healthz", "reports": "/healthz"}
+TASKS_PATH = "/execution/health"  # of the part of Airflow's API that tasks talk to, which is built when it is asked
 
 
 @dataclass(frozen=True)
@@ -46,23 +47,30 @@ def processes(stack: Stack, secrets: Secrets, environment: Mapping[str, str]) ->
     """
     airflow, mlflow = env.airflow(stack, secrets, environment), env.mlflow(stack, environment)
     reports, promoter = env.reports(stack, environment), env.promoter(stack, environment)
-    python, folders = (sys.executable, "-m"), denied_folders()
-    command = (*sandboxed(folders), *python, "airflow")
+    python, closed = (sys.executable, "-m"), sandboxed(denied_folders())
+    command = (*closed, *python, "airflow")
+    server = (*sandboxed(key_folders()), *python, "airflow", "api-server", "--workers", "1")
     listed = [
-        Process("mlflow", (*sandboxed(folders), *python, *_mlflow(stack)), mlflow),
-        Process("api-server", (*command, "api-server", "--workers", "1"), airflow),
-        Process("scheduler", (*command, "scheduler", OWN_LOGS), airflow),
+        Process("mlflow", (*closed, *python, *_mlflow(stack)), mlflow),
+        Process("api-server", server, airflow),  # runs no task, and checks passwords
+        # A task that finds no API is lost, and with it one of its tries.
+        Process("scheduler", (*command, "scheduler", OWN_LOGS), airflow, _tasks_api(stack)),
         Process("dag-processor", (*command, "dag-processor"), airflow),
         Process("triggerer", (*command, "triggerer", OWN_LOGS), airflow),
         Process(
             "promoter", (*python, "pipeline.promoter", *_listen(stack, "promoter")), promoter, _health(stack, "mlflow")
         ),
-        Process("reports", (*sandboxed(folders), *python, "pipeline.reports", *_listen(stack, "reports")), reports),
+        Process("reports", (*closed, *python, "pipeline.reports", *_listen(stack, "reports")), reports),
     ]
     return [each for each in listed if each.name not in stack.without]
 
 
 def denied_folders() -> list[Path]:
+    """What no task may read: where keys and passwords lie."""
+    return [*key_folders(), secrets_folder()]
+
+
+def key_folders() -> list[Path]:
     """What no process but the promoter may read: where keys lie."""
     return list(dict.fromkeys([key_path().absolute().parent, KEYS.expanduser()]))
 
@@ -75,6 +83,10 @@ def sandboxed(folders: list[Path]) -> tuple[str, ...]:
 
 def _health(stack: Stack, name: str) -> str:
     return stack.url(name) + HEALTH_PATHS[name]
+
+
+def _tasks_api(stack: Stack) -> str | None:
+    return None if "api-server" in stack.without else stack.url("airflow") + TASKS_PATH
 
 
 def _mlflow(stack: Stack) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ class Stack:
 
     @property
     def folder(self) -> Path:
-        """The stack's own: what runs, logs, secrets."""
+        """The stack's own: what runs, and logs."""
         return self.root / ".segloop" / "stack"
 
     @property

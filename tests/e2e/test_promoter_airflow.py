@@ -31,7 +31,7 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parent.parent.parent
 USERS = {"admin": "admin", "alice": "user", "mallory": "user", ACCOUNT: "viewer"}
 RUNS = f"dags/{DAG}/dagRuns"
-# What the project's own DAG does around the question is left out: the text comes with the run.
+# What the project's own DAG does around the question is left out: the text is a variable with the name of the run.
 SOURCE = """
 from datetime import timedelta
 
@@ -43,8 +43,8 @@ for name, patience in (("promotion", None), ("lapsing", timedelta(seconds=1))):
     with DAG(name, schedule=PartitionedAtRuntime()):
         approve = ApprovalOperator(
             task_id="approve",
-            subject="{{ dag_run.conf['subject'] }}",
-            body="{{ dag_run.conf['body'] }}",
+            subject="May segmenter version 1 serve?",
+            body="{{ var.value[run_id] }}",
             params={"reason": Param("", type="string")},
             defaults="Reject",
             assigned_users=[{"id": "alice", "name": "alice"}, {"id": "mallory", "name": "mallory"}],
@@ -85,9 +85,9 @@ def promoter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow: AirflowSe
 
 
 def test_only_a_reviewers_own_answer_promotes(airflow: AirflowServer, promoter: str) -> None:
-    """Forged success, forged XCom, a changed text, strangers and blank reasons are refused; alice's answers count."""
+    """Forged success, forged XCom, another text, strangers, reasons blank or prefilled are refused; alice's count."""
     asking = _question()
-    runs = ("success", "xcom", "changed", "mallory", "blank", "rejected", "approved")
+    runs = ("success", "xcom", "changed", "mallory", "blank", "prefilled", "rejected", "approved")
     for dag in (DAG, "lapsing"):
         airflow.until(lambda dag=dag: airflow.ask("admin", "GET", f"dags/{dag}").ok, "the DAG is there")
     for run in runs:
@@ -104,6 +104,7 @@ def test_only_a_reviewers_own_answer_promotes(airflow: AirflowServer, promoter: 
         ("changed", "alice", "Approve", "looks right"),
         ("mallory", "mallory", "Approve", "trust me"),
         ("blank", "alice", "Approve", " "),
+        ("prefilled", "alice", "Approve", "prefilled"),
         ("rejected", "alice", "Reject", "pallets look odd"),
         ("approved", "alice", "Approve", "pallets are better"),
     ):
@@ -111,7 +112,7 @@ def test_only_a_reviewers_own_answer_promotes(airflow: AirflowServer, promoter: 
     _wait(airflow, runs, "success")
     found = {run: _ask(promoter, run) for run in runs if run != "approved"}
     assert {run: each.outcome for run, each in found.items()} == {
-        **dict.fromkeys(("success", "xcom", "changed", "mallory", "blank"), "refused"),
+        **dict.fromkeys(("success", "xcom", "changed", "mallory", "blank", "prefilled"), "refused"),
         "rejected": "rejected",
     }
     assert "Nobody has answered" in found["success"].reason
@@ -119,6 +120,8 @@ def test_only_a_reviewers_own_answer_promotes(airflow: AirflowServer, promoter: 
     assert "body that was shown" in found["changed"].reason
     assert "'mallory' is not on the allow-list" in found["mallory"].reason
     assert "gives no reason" in found["blank"].reason
+    assert "nothing but 'version'" in found["prefilled"].reason
+    assert Airflow(PromoterParams(**{**SETTINGS, "airflow": airflow.url})).asked("prefilled").params["reason"]["value"]
     assert "champion" not in registry_case.aliases()
     assert _lapse(airflow) == (Decision.REJECT, "", LAPSED)
     with ThreadPoolExecutor(2) as pool:
@@ -136,10 +139,11 @@ def test_only_a_reviewers_own_answer_promotes(airflow: AirflowServer, promoter: 
 
 def _start(airflow: AirflowServer, dag: str, run: str, body: str) -> None:
     """Starts a run about version 1: by its partition key, as the asset of a candidate does, or by its conf."""
-    conf = {"subject": "May segmenter version 1 serve?", "body": body}
-    named = {"partition_key": "1"} if run == "approved" else {}
-    content = {"dag_run_id": run, "logical_date": None, "conf": conf if named else {**conf, "version": "1"}, **named}
-    airflow.told("alice", "POST", f"dags/{dag}/dagRuns", content)
+    airflow.told("admin", "POST", "variables", {"key": run, "value": body})
+    named: dict[str, object] = {"partition_key": "1"} if run == "approved" else {"conf": {"version": "1"}}
+    if run == "prefilled":
+        named = {"conf": {"version": "1", "reason": "prefilled"}}
+    airflow.told("alice", "POST", f"dags/{dag}/dagRuns", {"dag_run_id": run, "logical_date": None, **named})
 
 
 def _lapse(airflow: AirflowServer) -> tuple[Decision, str, str]:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 
 PATIENCE_S = 300  # on a machine that has other work
 AIRFLOW = {"api-server", "scheduler", "dag-processor", "triggerer"}
-# A task that tries to get at the promoter's key, and to work as tasks do.
+# A task that tries to get at the promoter's key and at passwords, and to work as tasks do.
 TRIAL = '''
 from datetime import datetime
 from airflow.providers.standard.operators.bash import BashOperator
@@ -31,9 +31,11 @@ with DAG("trial", schedule=None, start_date=datetime(2026, 1, 1), is_paused_upon
 cd {root}
 exec > .segloop/trial.new 2>&1
 head -c 9 {key} && echo KEY READ
+head -c 9 {passwords} && echo PASSWORDS READ
 head -c 9 /proc/{promoter}/environ && echo ENVIRONMENT READ
 echo written > .segloop/own && cat .segloop/own params.yaml > /dev/null && echo WORKS
 mv .segloop/own dags/own.txt && cat dags/own.txt > /dev/null && rm dags/own.txt && echo MOVES
+mkdir -p ~/.cache/hub && echo weights > ~/.cache/hub/own && cat ~/.cache/hub/own > /dev/null && echo CACHES
 mv .segloop/trial.new .segloop/trial.txt
 """)
 '''
@@ -93,8 +95,7 @@ def test_nobody_listens_but_on_the_loopback_device(stack: RunningStack) -> None:
 
 def test_passwords_are_shown_once_and_kept_to_their_owner(stack: RunningStack) -> None:
     """The first `up` prints them, the second says that all runs; no log has them, and nobody else reads the files."""
-    folder = stack.root / ".segloop" / "stack"
-    files = [folder / "passwords.json", folder / "keys.json", *(stack.home / ".config" / "segloop").iterdir()]
+    files = [*stack.secrets.iterdir(), *(stack.home / ".config" / "segloop").iterdir()]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stack.password("reviewer") in (stack.root.parent / "up.txt").read_text()
     again = stack.up()
@@ -125,14 +126,15 @@ def test_a_missing_pool_is_told_and_made_again(stack: RunningStack) -> None:
     assert stack.status().returncode == 0
 
 
-def test_a_task_cannot_read_the_promoters_key(stack: RunningStack) -> None:
-    """In a real task the key and the promoter's environment are closed, and all else can be read, written, moved."""
+def test_a_task_cannot_read_keys_and_passwords(stack: RunningStack) -> None:
+    """In a real task they and the promoter's environment are closed, and all else can be read, written, moved."""
     from pipeline.stack.sandbox import works
 
     if not works():
         pytest.skip("this kernel has no Landlock")
     key, promoter = stack.home / ".config" / "segloop" / "promoter.pem", stack.record("promoter")["pid"]
-    trial = TRIAL.format(root=stack.root, key=key, promoter=promoter)
+    passwords = stack.secrets / "passwords.json"
+    trial = TRIAL.format(root=stack.root, key=key, passwords=passwords, promoter=promoter)
     (stack.root / "dags" / "trial.py").write_text(trial)
     until(lambda: stack.ask("GET", "/dags/trial").ok, "the DAG is read")
     assert stack.ask("POST", "/dags/trial/dagRuns", logical_date=None, conf={}).ok
@@ -141,8 +143,9 @@ def test_a_task_cannot_read_the_promoters_key(stack: RunningStack) -> None:
     said = result.read_text()
     assert "WORKS" in said
     assert "MOVES" in said
+    assert "CACHES" in said
     assert "READ" not in said
-    assert said.count("Permission denied") == 2
+    assert said.count("Permission denied") == 3
 
 
 def test_a_killed_scheduler_comes_back(stack: RunningStack) -> None:

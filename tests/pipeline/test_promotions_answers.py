@@ -33,6 +33,7 @@ from pipeline.errors import OutageError, UserError, VerdictError
 from pipeline.gating.verdict import Verdict
 from pipeline.promotions.evidence import checked_answer
 from pipeline.reviewer import Act
+from pipeline.tracking import TRIGGER_TAG
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
@@ -176,6 +177,16 @@ def test_who_trained_a_version_may_not_approve_it_in_airflow(pages: Pages) -> No
     answer = answers().take(RUN)
     assert (answer.outcome, answer.reason.partition(":")[0]) == ("refused", "'Ada L.' trained version 1")
     assert kinds() == ["gate"]
+
+
+def test_who_started_a_training_in_airflow_may_not_approve_it(pages: Pages) -> None:
+    """Whatever git says of the author: the account that started the run counts as well."""
+    MlflowClient().set_tag(MlflowClient().get_model_version("segmenter", "1").run_id, TRIGGER_TAG, "rita")
+    reviewer.main(Act.ADD, "Rita R.", airflow="rita")
+    rita = {"id": "rita", "name": "rita"}
+    pages.add(asked(asking(), responded_by_user=rita, assigned_users=[rita]))
+    answer = answers().take(RUN)
+    assert (answer.outcome, answer.reason.partition(":")[0]) == ("refused", "'Rita R.' trained version 1")
 
 
 def test_a_promotion_that_was_cut_off_goes_on(pages: Pages) -> None:

@@ -56,6 +56,9 @@ def test_an_honest_approval_is_the_listed_reviewers() -> None:
         ({"responded_by_user": {"id": "mallory", "name": "alice"}}, "not one of those who were asked"),
         ({"assigned_users": []}, "asked .nobody by name"),
         ({"assigned_users": [{"id": "bob", "name": "bob"}]}, "not one of those who were asked"),
+        ({"params": {"reason": {"value": "prefilled"}}}, "showed 'prefilled' in its field 'reason'"),
+        ({"params": {"reason": "prefilled"}}, "showed 'prefilled' in its field 'reason'"),
+        ({"params": {"reason": {"value": ""}, "other": {"value": ""}}}, "showed '' in its field 'other'"),
         ({"params_input": {}}, "field 'reason' is blank"),
         ({"params_input": {"reason": " \n "}}, "field 'reason' is blank"),
         ({"params_input": {"reason": ["fine"]}}, "field 'reason' is blank"),
@@ -134,3 +137,10 @@ def test_a_run_that_names_no_version_is_refused(key: str | None, conf: dict[str,
     """Nothing, two, an alias, or no number."""
     with pytest.raises(VerdictError, match="names no version"):
         version_of(DagRun(dag_id=DAG, dag_run_id=RUN, partition_key=key, conf=conf))
+
+
+@pytest.mark.parametrize("conf", [{"version": "7", "reason": "prefilled"}, {"other": 1}])
+def test_a_run_whose_conf_says_more_is_refused(conf: dict[str, Any]) -> None:
+    """Who starts a run could fill in the reviewer's form by it."""
+    with pytest.raises(VerdictError, match="nothing but 'version' is allowed"):
+        version_of(DagRun(dag_id=DAG, dag_run_id=RUN, partition_key="7", conf=conf))

@@ -3,6 +3,7 @@
 import base64
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_only_the_owner_reads_the_files(stack: Stack) -> None:
     """Files have mode 600, the promoter's password lies beside its key, and a file that was opened is refused."""
     make_secrets(stack)
     handed = promoters_password_file(stack)
-    for file in (passwords_file(stack), stack.folder / "keys.json", handed):
+    for file in (passwords_file(stack), passwords_file(stack).with_name("keys.json"), handed):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert handed.parent == Path.home() / ".config" / "segloop"
     assert handed.read_text().strip() == read_secrets(stack).passwords["promoter"]
@@ -65,6 +66,28 @@ def test_a_password_that_is_missing_is_made_and_the_rest_kept(stack: Stack) -> N
     assert make_secrets(stack)
     assert read_secrets(stack).passwords["admin"] == "my own"
     assert all(read_secrets(stack).passwords.values())
+
+
+def test_secrets_that_lay_in_the_checkout_move_out(stack: Stack) -> None:
+    """Keys are kept, since the database is read with them; passwords that tasks may have read are made anew."""
+    make_secrets(stack)
+    before = read_secrets(stack)
+    stack.folder.mkdir(parents=True)
+    for name in ("passwords.json", "keys.json"):
+        passwords_file(stack).with_name(name).rename(stack.folder / name)
+    assert make_secrets(stack)
+    after = read_secrets(stack)
+    assert list(stack.folder.iterdir()) == []
+    assert (after.fernet, after.jwt) == (before.fernet, before.jwt)
+    assert set(after.passwords.values()) & set(before.passwords.values()) == set()
+
+
+def test_two_checkouts_have_secrets_of_their_own(stack: Stack) -> None:
+    """Both lie in one folder of the home."""
+    other = replace(stack, root=stack.root.with_name("other"))
+    assert make_secrets(stack)
+    assert make_secrets(other)
+    assert set(read_secrets(stack).values()) & set(read_secrets(other).values()) == set()
 
 
 def test_a_damaged_file_is_told(stack: Stack) -> None:

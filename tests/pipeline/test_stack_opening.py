@@ -1,6 +1,7 @@
 """Tests of what is made before a stack starts: the promoter's key, and where it may not be."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from workspace import ROOT
 
 from pipeline.errors import UserError
 from pipeline.params import parse
-from pipeline.stack.opening import hidden, make_key
+from pipeline.stack import sandbox
+from pipeline.stack.opening import hidden, make_folders, make_home, make_key
+from pipeline.stack.processes import denied_folders, sandboxed
 from pipeline.stack.settings import Stack, StackParams, make_stack
 
 PARAMS = parse(StackParams, STACK, "test")
@@ -69,6 +72,27 @@ def test_a_key_with_another_name_is_refused(stack: Stack, tmp_path: Path) -> Non
     (tmp_path / "copy").hardlink_to(Path.home() / ".config" / "segloop" / "promoter.pem")
     with pytest.raises(UserError, match="hard link"):
         make_key(stack, print)
+
+
+@pytest.mark.skipif(not sandbox.works(), reason="this kernel has no Landlock that can be used")
+@pytest.mark.parametrize("folder", [".cache", ".local/share", ".config/matplotlib"])
+def test_programs_find_their_own_files_again(stack: Stack, folder: str) -> None:
+    """In a fresh home a task makes a folder for weights or fonts, writes in it, and reads what it has written."""
+    subprocess.run(["git", "init", "-q", str(stack.root)], check=True)
+    make_folders(stack)
+    made = Path.home() / folder / "of-a-program"
+    command = f"mkdir -p {made} && echo w > {made}/file && cat {made}/file"
+    line = [*sandboxed(denied_folders()), "sh", "-c", command]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("w\n", "")
+
+
+def test_a_home_that_nobody_may_write_in_is_left_alone(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks cannot make folders there either."""
+    (stack.root / "home").write_text("a file")
+    monkeypatch.setenv("HOME", str(stack.root / "home"))
+    make_home()
+    assert (stack.root / "home").read_text() == "a file"
 
 
 def test_the_password_of_postgres_is_hidden_from_logs(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy
 from stack_case import STACK
 
 from pipeline.params import parse
-from pipeline.stack.accounts import Secrets
+from pipeline.stack.accounts import Secrets, passwords_file
 from pipeline.stack.processes import AIRFLOW, NAMES, Process, processes
 from pipeline.stack.settings import Stack, StackParams, make_stack
 
@@ -56,6 +56,13 @@ def test_every_process_knows_where_the_others_are() -> None:
         assert {"PYTHONDONTWRITEBYTECODE", "DVC_ROOT"} & set(environment) == set()
 
 
+def test_the_scheduler_waits_for_the_api_that_tasks_need() -> None:
+    """A task that is due at the start would find no API, and lose a try."""
+    assert listed()["scheduler"].after == "http://127.0.0.1:8087/execution/health"
+    stack = Stack(Path("/checkout"), parse(StackParams, STACK, "test"), without=frozenset({"api-server"}))
+    assert {each.name: each.after for each in processes(stack, SECRETS, GIVEN)}["scheduler"] is None
+
+
 def test_airflow_takes_connections_and_habits_from_outside_and_no_wiring() -> None:
     """A connection passes through, an interval may be changed, and the secret that all share is the stack's."""
     environment = listed()["scheduler"].environment
@@ -85,6 +92,16 @@ def test_only_the_promoter_is_told_where_the_key_is() -> None:
         apart = process.name == "promoter"
         assert ("pipeline.stack.sandbox" not in process.command) == apart
         assert named.endswith("/vault/key.pem") == apart
+
+
+def test_only_airflows_web_server_can_read_passwords() -> None:
+    """It checks them and runs no task; tasks run in the others, or could be reached from them."""
+    passwords = passwords_file(Stack(Path("/checkout"), parse(StackParams, STACK, "test")))
+    sandboxed = [each for each in listed().values() if each.name != "promoter"]
+    open_to = [
+        each.name for each in sandboxed if not any(passwords.is_relative_to(word) for word in each.command if word)
+    ]
+    assert open_to == ["api-server"]
 
 
 def test_postgres_serves_airflow_in_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
