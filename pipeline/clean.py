@@ -13,7 +13,9 @@ from pydantic import Field
 
 from pipeline.command import run
 from pipeline.errors import OutageError, SegloopError
+from pipeline.jobs.local import JOBS
 from pipeline.jobs.processes import members
+from pipeline.kept_results import is_running, job_folders, last_word, project_of_results, remove_job
 from pipeline.lineage import LineageParams
 from pipeline.outcome import tell
 from pipeline.params import Section, read_section
@@ -34,6 +36,7 @@ class KeepDays(Section):
         reports: What tasks published.
         tasks: Tasks for annotators.
         telemetry: Parts of the record of served requests.
+        jobs: Folders of jobs of this machine; as long as one is kept, so are the job's results in DVC's cache.
     """
 
     workspaces: float = Field(ge=0)
@@ -41,6 +44,7 @@ class KeepDays(Section):
     reports: float = Field(ge=0)
     tasks: float = Field(ge=0)
     telemetry: float = Field(ge=0)
+    jobs: float = Field(ge=0)
 
 
 class CleanParams(Section):
@@ -48,7 +52,7 @@ class CleanParams(Section):
 
     Attributes:
         keep_days: Retention.
-        cache: Whether objects of DVC's cache that no tag, branch or workspace names are removed.
+        cache: Whether objects of DVC's cache that no tag, branch, workspace or job names are removed.
     """
 
     keep_days: KeepDays
@@ -61,8 +65,8 @@ def main(
 ) -> None:
     """Remove what nobody needs any more, by the retention in params.yaml.
 
-    Workspaces of old runs, published reports, annotation tasks, telemetry, and objects of DVC's cache that no release,
-    branch or workspace names. What cannot be removed is told, and the rest goes on.
+    Workspaces of old runs, published reports, annotation tasks, telemetry, folders of jobs, and objects of DVC's cache
+    that no release, branch, workspace or job names. What cannot be removed is told, and the rest goes on.
 
     Example: segloop clean --dry-run
     """
@@ -103,6 +107,7 @@ def old_places(root: Path, keep: KeepDays, telemetry: Path, now: float) -> Itera
         days = keep.workspaces if finished else keep.abandoned
         if now - last_touched(folder / LOCK, marker) > days * DAY_S:
             yield folder
+    yield from (job for job in job_folders(root) if not is_running(job) and now - last_word(job) > keep.jobs * DAY_S)
     shallow = [(REPORTS, "*/*", keep.reports), (TASKS, "*", keep.tasks), (telemetry, "**/*.parquet", keep.telemetry)]
     for base, pattern, days in shallow:
         yield from sorted(each for each in (root / base).glob(pattern) if now - each.lstat().st_mtime > days * DAY_S)
@@ -114,9 +119,11 @@ def last_touched(*files: Path) -> float:
 
 
 def remove(root: Path, place: Path) -> None:
-    """Removes a workspace as git wants it, or a folder or file."""
+    """Removes a workspace as git wants it, a job that does not run, or a folder or file."""
     if place.parent == root / FOLDER:
         remove_workspace(root, find_workspace(root, place.name), unfinished=True)
+    elif place.parent == root / JOBS:
+        remove_job(place)
     elif place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
     else:
@@ -124,21 +131,24 @@ def remove(root: Path, place: Path) -> None:
 
 
 def clean_cache(root: Path, *, dry_run: bool) -> None:
-    """Lets DVC remove the objects that no tag, branch or workspace names; not while a run may be writing some.
+    """Lets DVC remove the objects that no tag, branch, workspace or job names; not while something may write some.
 
     Raises:
         OutageError: DVC failed.
     """
     workspaces = [marker.parent.parent for marker in sorted((root / FOLDER).glob(f"*/{MARKER}"))]
     busy = [folder.name for folder in workspaces if members(None, folder)]
+    busy += [f"job {folder.name}" for folder in job_folders(root) if is_running(folder)]
     if busy:
         print(f"the cache is left alone: {', '.join(busy)} at work")
         return
-    projects = ["--projects", *map(str, workspaces)] if workspaces else []
-    words = ["gc", "--workspace", "--all-branches", "--all-tags", "--force", *projects]
-    command = [sys.executable, "-m", "dvc", *words, *(["--dry"] if dry_run else [])]
-    if subprocess.run(command, cwd=root, check=False).returncode:
-        raise OutageError("`dvc gc` failed, and says above why. Another DVC command may be at work: run it again.")
+    with project_of_results(root) as results:
+        projects = [*workspaces, *([results] if results else [])]
+        words = ["gc", "--workspace", "--all-branches", "--all-tags", "--force"]
+        words += ["--projects", *map(str, projects)] if projects else []
+        command = [sys.executable, "-m", "dvc", *words, *(["--dry"] if dry_run else [])]
+        if subprocess.run(command, cwd=root, check=False).returncode:
+            raise OutageError("`dvc gc` failed, and says above why. Another DVC command may be at work: run it again.")
 
 
 if __name__ == "__main__":

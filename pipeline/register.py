@@ -9,6 +9,7 @@ import typer
 from pydantic import Field
 
 from pipeline.command import run
+from pipeline.decisions.states import champion
 from pipeline.errors import OutageError, UserError
 from pipeline.images import Limits
 from pipeline.outcome import tell
@@ -85,7 +86,11 @@ def main(
     print(f"{said}: {version.name} version {version.version}, model {short(outputs.model_digest)}")
     print(f"alias '{ALIAS}' {'now points' if moved else 'pointed already'} at it; run {candidate.run_id}")
     print(f"look: {ui_command(uri)}")
-    tell(version=str(version.version), version_url=version_page(uri, version.name, version.version))
+    is_champion = found is not None and serves(found, params)
+    if is_champion:
+        print("it is the champion already: there is nothing to judge, review or promote")
+    page = version_page(uri, version.name, version.version)
+    tell(version=str(version.version), version_url=page, is_champion=is_champion)
     print(f"serve: {serve_command(f'models:/{version.name}@{ALIAS}')}")
 
 
@@ -187,6 +192,18 @@ def point_alias(version: "ModelVersion") -> bool:
         return False
     store.set_registered_model_alias(version.name, ALIAS, number)
     return True
+
+
+def serves(version: "ModelVersion", params: Path) -> bool:
+    """Whether the version is the champion, as the decision log says: a run that changes no model ends in it again.
+
+    Raises:
+        OutageError: The log is away.
+    """
+    from pipeline.registry_access import RegistryParams, open_registry
+
+    registry = open_registry(read_section(RegistryParams, "registry", params))
+    return champion(registry.log.entries(str(version.name))) == int(version.version)
 
 
 def model_id_of(version: "ModelVersion") -> str:

@@ -13,17 +13,17 @@ import yaml
 from pydantic import Field
 
 from pipeline.errors import OutageError, UserError
-from pipeline.files import digest_json, read_json, sha256_file
+from pipeline.files import read_json, sha256_file, write_atomic
 from pipeline.jobs.processes import members
 from pipeline.jobs.snapshot import Plumbing
 from pipeline.jobs.source import files_of
 from pipeline.params import Section, parse, read_yaml
-from pipeline.releasing.git import Git
+from pipeline.releasing.git import PATTERN, Git
+from pipeline.run_key import code_digest, key_of
 from pipeline.workspaces import MARKER, Wanted, check_wanted, make_workspace
 
 FOLDER = Path(".segloop/workspaces")
 RECORD = "run.json"
-KEY_LENGTH = 16
 SETTLE_S = 10.0
 
 
@@ -74,14 +74,16 @@ class Made:
     Attributes:
         folder: Where it is.
         key: The run's.
-        commit: Code and params.
+        commit: Code and params; of a finished run those that it was made of.
         record: What the run ended in, where it has; the workspace need not be there then.
+        held_by: Another owner, for whose sake it was left alone.
     """
 
     folder: Path
     key: str
     commit: str
     record: RunRecord | None
+    held_by: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -117,14 +119,27 @@ def record_of(root: Path, key: str) -> RunRecord | None:
     return parse(RunRecord, yaml.safe_load(text), f"{branch_of(key)}:{RECORD}") if text else None
 
 
-def make_run(root: Path, release: str, overrides: Mapping[str, Any], say: Callable[[str], None] = print) -> Made:
+def make_run(
+    root: Path,
+    release: str,
+    overrides: Mapping[str, Any],
+    say: Callable[[str], None] = print,
+    *,
+    owner: str | None = None,
+    instead_of: str | None = None,
+) -> Made:
     """Makes a run's workspace, or finishes it; one whose run has finished is not made.
+
+    The run is named by the release, by params, and by the content of HEAD but for what releases and decisions commit:
+    they change nothing of a run on another release.
 
     Args:
         root: The project's checkout; its HEAD is the run's code.
         release: A tag, or any revision with a dataset.
         overrides: Params by `section.key`.
         say: Takes a line for the terminal.
+        owner: Who works in it from now; a workspace of another owner is left alone. None asks nobody.
+        instead_of: An owner whose work is over.
 
     Raises:
         UserError: There is no such release or param.
@@ -132,19 +147,33 @@ def make_run(root: Path, release: str, overrides: Mapping[str, Any], say: Callab
     """
     git = Git(root)
     commit = git.head()
-    key = digest_json([git.commit_of(release), commit, dict(overrides)])[:KEY_LENGTH]
+    key = key_of(git, release, commit, overrides)
     folder = (root / FOLDER / key).resolve()
     wanted = Wanted(root, release, folder, overrides=overrides, say=say)
     check_wanted(wanted, None)
     record = record_of(root, key)
     if record and record.state == "finished":
-        return Made(folder, key, commit, record)
+        return Made(folder, key, record.commit, record)
     with alone(root, key):
+        if holder := _holder(root, key, owner, instead_of):
+            return Made(folder, key, commit, record, held_by=holder)
         make_workspace(wanted)
     there = read_json(folder / MARKER, "make it again")["commit"]
-    if there != commit:
+    if there != commit and code_digest(git, there) != code_digest(git, commit):
         raise OutageError(f"HEAD of {root} moved from {commit[:10]} to {there[:10]} meanwhile. The same command again.")
-    return Made(folder, key, commit, record)
+    return Made(folder, key, there, record)
+
+
+def _holder(root: Path, key: str, owner: str | None, instead_of: str | None) -> str | None:
+    """The owner of a workspace when it is another one; else it is taken."""
+    if owner is None:
+        return None
+    file = root / FOLDER / f".{key}.owner"
+    holder = file.read_text(encoding="utf-8") if file.exists() else owner
+    if holder not in {owner, instead_of}:
+        return holder
+    write_atomic(file, owner)
+    return None
 
 
 def commit_run(root: Path, folder: Path, ended: Ended, reports: list[Path], max_bytes: int) -> str | None:
@@ -214,7 +243,7 @@ def _reports(folder: Path, named: list[Path], max_bytes: int) -> list[Path]:
 
 def _release_name(root: Path, commit: str) -> str:
     """The release's tag, or the commit where it has none."""
-    return (Git(root).ask("tag", "--points-at", commit, "--list", "data/v*") or commit).splitlines()[0]
+    return (Git(root).ask("tag", "--points-at", commit, "--list", PATTERN) or commit).splitlines()[0]
 
 
 def find_workspace(root: Path, name: str) -> Path:

@@ -30,7 +30,8 @@ def main(
     folder = find_workspace(root, key) if key else Path.cwd()
     settings = read_section(WorkspaceParams, "workspace", folder / "params.yaml")
     state: Literal["finished", "failed"] = "failed" if failed else "finished"
-    commit = commit_run(root, folder, Ended(state, version, verdict, note), report or [], settings.max_report_bytes)
+    ended = Ended(state, version or None, verdict or None, note)  # who has no verdict may say so by an empty word
+    commit = commit_run(root, folder, ended, report or [], settings.max_report_bytes)
     branch = branch_of(folder.name)
     tell(branch=branch, commit=commit, changed=commit is not None)
     print(f"{branch}: {commit[:10] if commit else 'says so already'}")

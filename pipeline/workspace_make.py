@@ -19,6 +19,12 @@ LATEST = "latest"
 def main(
     release: Annotated[str, typer.Argument(help="The release: a tag, any git revision with a dataset, or latest.")],
     changes: Annotated[list[str] | None, typer.Option("--set", help="A param: train.max_epochs=2. Repeat it.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Who works in it from now; where it is another's, that is told and nothing made.")
+    ] = None,
+    instead_of: Annotated[
+        str | None, typer.Option(help="An owner whose work is over, and may be gone on with.")
+    ] = None,
 ) -> None:
     """Make the workspace of a training run, named by release, code and params; one that has finished is left alone.
 
@@ -26,14 +32,17 @@ def main(
     """
     root = project_root(Path.cwd())
     release = newest(root) if release == LATEST else release
-    made = make_run(root, release, parse_overrides(changes or []))
+    made = make_run(root, release, parse_overrides(changes or []), owner=owner, instead_of=instead_of)
     known = {"version": made.record.version, "verdict": made.record.verdict} if made.record else {}
     tell(
         workspace=str(made.folder), key=made.key, release=release, commit=made.commit,
-        branch=branch_of(made.key), finished=made.finished, **known,
+        branch=branch_of(made.key), finished=made.finished, held_by=made.held_by, **known,
     )  # fmt: skip
     if made.finished:
         print(f"nothing to do: run {made.key} on {release} has finished; its record: git show {branch_of(made.key)}")
+        return
+    if made.held_by:
+        print(f"{made.folder} is the workspace of {made.held_by}, and was left alone")
         return
     print(made.folder)
 

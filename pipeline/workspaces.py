@@ -27,6 +27,13 @@ from pipeline.releasing.reader import Release, open_release
 from pipeline.releasing.storage import open_repo, open_storage
 
 MARKER = Path(".segloop/workspace.json")
+# What is none of a single run's business, with the reason.
+KEPT = {
+    "dataset": "the release says where its dataset and its split ledger lie",
+    "catalog.custom": "a file of one's own that a stage runs is part of the code: commit it",
+    "register": "candidate and champion are of the same name, or nothing compares and reviews them",
+    "registry": "there is one decision log, with its reviewers and its promoter",
+}
 
 
 class Code(StrEnum):
@@ -100,7 +107,7 @@ def check_wanted(wanted: Wanted, until: str | None) -> None:
         until: The last stage to run; None for all.
 
     Raises:
-        UserError: There is no such revision, param or stage.
+        UserError: There is no such revision, param or stage, or a param cannot be set for one run.
     """
     git = Git(wanted.root)
     if git.commit_of(wanted.release) is None:
@@ -111,6 +118,7 @@ def check_wanted(wanted: Wanted, until: str | None) -> None:
     params, stages = (yaml.safe_load(git.show(revision, Path(file)) or "") or {} for file in (PARAMS, "dvc.yaml"))
     for name in wanted.overrides:
         _refuse_unknown_param(params, name)
+        _refuse_kept_param(name)
     known = stages.get("stages", {})
     if until is not None and until not in known:
         raise UserError(f"There is no stage '{until}' in {revision}. Stages: {', '.join(known)}.")
@@ -123,6 +131,13 @@ def _refuse_unknown_param(params: Mapping[str, Any], name: str) -> None:
         place = place.get(key) if isinstance(place, dict) else None
     if not isinstance(place, dict) or keys[-1] not in place:
         raise UserError(f"params.yaml has no '{name}'. Sections: {', '.join(map(str, params))}.")
+
+
+def _refuse_kept_param(name: str) -> None:
+    """Refuses a param by which a run named by a release would read something else, or decide for others."""
+    for kept, why in KEPT.items():
+        if f"{name}.".startswith(f"{kept}."):
+            raise UserError(f"'{name}' cannot be set for one run: {why}. For all, change params.yaml.")
 
 
 def run_stages(workspace: Path, targets: tuple[str, ...] = ()) -> None:
@@ -143,7 +158,7 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
     """Params from `section.key=value`, the value as YAML.
 
     Raises:
-        UserError: A word has another form.
+        UserError: A word has another form, or a value that JSON does not have, such as a date.
     """
     found = {}
     for word in words:
@@ -152,8 +167,19 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
             raise UserError(
                 f"A param is set by SECTION.KEY=VALUE, received {word!r}. Example: --set train.max_epochs=2"
             )
-        found[name] = yaml.safe_load(value)
+        found[name] = _value(word, value)
     return found
+
+
+def _value(word: str, text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+        json.dumps(value, allow_nan=False)
+    # YAML's own errors, numbers and dates that are none, what JSON lacks, what is nested too deep.
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"The value in {word!r} is no number, text, list or mapping of YAML: {why}") from None
+    return value
 
 
 def _checkout(wanted: Wanted, release: Release) -> None:

@@ -84,7 +84,8 @@ def _open_remote(spec: Spec, folder: Path) -> RemoteFiles | None:
 
 def _check_out(spec: Spec, folder: Path, remote: RemoteFiles | None) -> Path:
     workspace, marker = folder / CODE, folder / "commit"
-    if not marker.exists() or marker.read_text(encoding="utf-8") != spec.commit:
+    there = workspace.exists() and marker.exists()  # after success the workspace is gone
+    if not there or marker.read_text(encoding="utf-8") != spec.commit:
         # Checkpoints are a function of code and params by themselves, and may serve another commit.
         with _kept(workspace / ".segloop", folder / "kept"):
             shutil.rmtree(workspace, ignore_errors=True)

@@ -103,7 +103,11 @@ class StageRun:
 
     def _stage_of(self, entry: dict[str, Any]) -> Any:
         """The stage with the outputs that an entry names."""
-        return self.repo.stage_cache._create_stage(entry)  # noqa: SLF001 - DVC's own way, which has no other name
+        from dvc.stage.loader import StageLoader
+
+        stage = load_stage(self.repo, self.name)  # DVC's own way finds it from the workspace's folder only
+        StageLoader.fill_from_lock(stage, entry)
+        return stage
 
     def _entry(self) -> dict[str, Any] | None:
         """The newest entry, as DVC itself chooses it."""

@@ -143,6 +143,9 @@ class Jobs:
     def standing(self, stage: str) -> Standing:
         """Where a stage's job stands; one whose results are in the cache has succeeded, wherever it ran.
 
+        A job of this machine that has succeeded, and whose results the cache has lost since, has failed: a submission
+        computes them again.
+
         Raises:
             UserError: It was never submitted.
             OutageError: The cluster does not answer.
@@ -152,9 +155,15 @@ class Jobs:
             done = stage_run(self.workspace, stage).is_cached()
             return Standing(State.SUCCEEDED, 0, 0) if done else Standing(State.ABSENT)
         standing = self.launcher(record).standing(record.name)
-        if standing.state is State.RUNNING or not stage_run(self.workspace, stage).is_cached():
+        if standing.state is State.RUNNING:
             return standing
-        return Standing(State.SUCCEEDED, standing.attempt, 0, standing.handle)
+        run = stage_run(self.workspace, stage)
+        if run.is_cached():
+            return Standing(State.SUCCEEDED, standing.attempt, 0, standing.handle)
+        here = record.launcher is LauncherName.LOCAL and run.key == record.key
+        if here and standing.state is State.SUCCEEDED:
+            return Standing(State.FAILED, standing.attempt, OutageError.exit_code, standing.handle)
+        return standing
 
     def restore(self, stage: str) -> str:
         """Brings the results of a stage's job into the workspace; computes nothing.

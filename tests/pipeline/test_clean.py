@@ -1,6 +1,9 @@
 """What retention removes."""
 
+import fcntl
+import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -15,7 +18,14 @@ from pipeline.run_workspace import branch_of
 from pipeline.workspaces import MARKER
 
 OLD = time.time() - 100 * clean.DAY_S
-KEEP = {"workspaces": 14, "abandoned": 60, "reports": 90, "tasks": 90, "telemetry": 90}
+KEEP = {"workspaces": 14, "abandoned": 60, "reports": 90, "tasks": 90, "telemetry": 90, "jobs": 30}
+GRAPH = """
+stages:
+  train:
+    cmd: mkdir made && echo weights > made/weights.txt
+    deps: [data/taxonomy.yaml]
+    outs: [made]
+"""
 
 
 @pytest.fixture
@@ -138,3 +148,55 @@ def test_the_cache_loses_what_nothing_names(project: Workspace) -> None:
     content = {file.read_bytes() for file in (project.root / ".dvc/cache/files/md5").glob("*/*")}
     assert b"kept" in content
     assert b"lost" not in content
+
+
+def job(project: Workspace) -> Path:
+    """A job that has succeeded: its results are in cache and run cache, and in no workspace."""
+    (project.root / "dvc.yaml").write_text(GRAPH)
+    project.ok("dvc", "repro", "train")
+    shutil.rmtree(project.root / "made")
+    (project.root / "dvc.lock").unlink()
+    (entry,) = (project.root / ".dvc/cache/runs").glob("*/*")
+    folder = project.root / ".segloop/jobs" / entry.name[:32]
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_text(json.dumps({"key": entry.name}))
+    (folder / "attempt.json").write_text(json.dumps({"attempt": 1}))
+    (folder / "ended.json").write_text(json.dumps({"attempt": 1, "state": "succeeded", "code": 0}))
+    project.set_params({"clean": {"keep_days": KEEP, "cache": True}})
+    return folder
+
+
+def test_results_that_no_workspace_has_taken_over_stay(project: Workspace) -> None:
+    """What a job made, a folder with its files, is taken from the run cache after cleaning: nothing is computed."""
+    job(project)
+    assert run() == 0
+    said = project.ok("dvc", "repro", "train")
+    assert "Running stage" not in said
+    assert (project.root / "made/weights.txt").read_text() == "weights\n"
+
+
+def test_an_old_job_goes_and_its_results_with_it(project: Workspace) -> None:
+    """As long as the folder is kept, so are the results; then nothing holds them."""
+    folder = job(project)
+    for file in folder.iterdir():
+        aged(file, "old")
+    assert run() == 0
+    assert not folder.exists()
+    assert not list((project.root / ".dvc/cache/files/md5").glob("*/*"))
+
+
+def test_nothing_of_a_running_job_goes(project: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """However long ago it began: neither its folder nor an object of the cache."""
+    folder = job(project)
+    (folder / "ended.json").unlink()
+    (folder / "alive.lock").touch()
+    for file in folder.iterdir():
+        aged(file, "old")
+    before = list((project.root / ".dvc/cache/files/md5").glob("*/*"))
+    with (folder / "alive.lock").open("w") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        aged(folder / "alive.lock", "old")
+        assert run() == 0
+    assert folder.exists()
+    assert list((project.root / ".dvc/cache/files/md5").glob("*/*")) == before
+    assert f"job {folder.name} at work" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import socket
 import subprocess
@@ -16,10 +17,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+from decisions import PROMOTER, gate_draft, promote
 from PIL import Image
 from stage_outputs import write_evaluation, write_outputs, write_store
 
 from pipeline import register, track
+from pipeline.decisions.log import DecisionLog
 from pipeline.errors import UserError
 from pipeline.images import encode_image
 from pipeline.outputs import Outputs
@@ -31,15 +34,27 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
 ROOT = Path(__file__).resolve().parents[2]
+REGISTRY = """registry:
+  decisions: sqlite:///decisions.db
+  head: data/decisions.head
+  reviewers: data/reviewers.yaml
+  promoter: data/promoter.pub
+  four_eyes: true
+"""
 
 
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Outputs:
     """A workspace with every stage's outputs and a complete run, which is the working folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for variable in ("MLFLOW_TRACKING_URI", "SEGLOOP_DECISIONS", "SEGLOOP_ROOT", "SEGLOOP_PROMOTER_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SEGLOOP_OUTCOME", str(tmp_path / "told.json"))
     write_store(tmp_path)
     outputs = Outputs(write_outputs(tmp_path).data.relative_to(tmp_path))
+    with (tmp_path / "params.yaml").open("a") as params:
+        params.write(REGISTRY)
     track.main(outputs.data)
     return outputs
 
@@ -95,6 +110,21 @@ def test_registering_an_earlier_model_again_only_moves_the_alias(outputs: Output
     write_evaluation(outputs.evaluation, outputs.model_digest, miou=0.5)
     register.main(outputs.data)
     assert (len(versions()), candidate()) == (2, "1")
+
+
+def test_the_champion_registered_again_is_told(outputs: Outputs) -> None:
+    """The caller learns that there is nothing to judge; of a version that does not serve, it learns that too."""
+    told = []
+    register.main(outputs.data)
+    told.append(json.loads(Path("told.json").read_text()))
+    register.main(outputs.data)
+    told.append(json.loads(Path("told.json").read_text()))
+    log = DecisionLog("sqlite:///decisions.db", head_file=Path("data/decisions.head"), key=PROMOTER)
+    log.append(gate_draft(1))
+    promote(log, 1)
+    register.main(outputs.data)
+    told.append(json.loads(Path("told.json").read_text()))
+    assert [(each["version"], each["is_champion"]) for each in told] == [("1", False), ("1", False), ("1", True)]
 
 
 def test_an_evaluation_of_another_model_is_refused(outputs: Outputs) -> None:

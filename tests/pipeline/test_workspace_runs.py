@@ -12,12 +12,13 @@ import pytest
 import release_case
 import yaml
 from job_case import JOBS
-from release_case import light_project, tag_by_hand
+from release_case import add_batch, light_project, more_items, tag_by_hand
 from workspace import Workspace
 
 from pipeline import workspace_commit, workspace_make, workspace_remove
 from pipeline.errors import UserError
 from pipeline.files import sha256_file
+from pipeline.releasing.purged import RECORD, Purge, append_purge
 
 GRAPH = """
 stages:
@@ -87,15 +88,88 @@ def commit(folder: Path, version: str = "4") -> None:
         workspace_commit.main(version=version, verdict="passed")
 
 
+def test_a_workspace_has_one_owner_at_a_time(project: Workspace) -> None:
+    """Another is told whose it is; once the owner's work is over, it is taken over by name."""
+    holders = []
+    for owner, instead_of in (("a", None), ("b", None), ("a", None), ("b", "a"), ("a", None), ("a", "c")):
+        with inside(project.root):
+            workspace_make.main("data/v1", owner=owner, instead_of=instead_of)
+        holders.append(told(project)["held_by"])
+    assert holders == [None, "a", None, None, "b", "b"]
+
+
 def test_the_same_run_has_the_same_workspace(project: Workspace) -> None:
-    """Release, code and params name it; another param, or another commit, is another run."""
+    """Release, code and params name it; another param, or other code, is another run."""
     first = make(project, "train.max_epochs=3")
     assert make(project, "train.max_epochs=3") == first
     assert yaml.safe_load((first / "params.yaml").read_text())["train"]["max_epochs"] == 3
     assert (first / "data/dataset").is_dir()
     assert make(project, "train.max_epochs=4") != first
-    project.ok("git", "commit", "-q", "--allow-empty", "-m", "other code")
+    (project.root / "checks.py").write_text("other = 'code'\n")
+    commit_all(project)
     assert make(project, "train.max_epochs=3") != first
+
+
+def commit_all(project: Workspace) -> None:
+    """Commits what the working tree has, though git ignores it."""
+    project.ok("git", "add", "--all", "--force", "checks.py", "data/*", ":!data/dataset/*")
+    project.ok("git", "commit", "-q", "-m", "more")
+
+
+def release_more(project: Workspace) -> None:
+    """A release later, and a decision: what these commit."""
+    add_batch(project, "second", more_items(2, seed=1))
+    for name in ("releases/v2.json", "releases/v2.items.csv", "decisions.head", "inbox.csv", "reviewers.yaml"):
+        (project.root / "data" / name).parent.mkdir(exist_ok=True)
+        (project.root / "data" / name).write_text("2\n")
+    (project.root / "data/taxonomy.yaml").write_text((project.root / "data/taxonomy.yaml").read_text() + "# later\n")
+    (project.root / "dvc.lock").write_text("schema: '2.0'\n")
+    project.ok("git", "add", "--force", "data/releases", "data/decisions.head", "data/inbox.csv", "data/reviewers.yaml")
+    tag_by_hand(project, "data/v2")
+
+
+def test_a_later_release_leaves_earlier_runs_as_they_are(project: Workspace) -> None:
+    """Finished, a run on the earlier release is found; not finished, it goes on in its workspace, at its commit."""
+    done, begun = evaluated(make(project, "train.seed=3")), make(project, "train.seed=4")
+    commit(done)
+    before = project.ok("git", "rev-parse", "HEAD").strip()
+    release_more(project)
+    assert make(project, "train.seed=3") == done
+    assert (told(project)["finished"], told(project)["commit"]) == (True, before)
+    assert make(project, "train.seed=4") == begun
+    assert (told(project)["finished"], told(project)["commit"]) == (False, before)
+
+
+def test_a_release_that_lost_items_is_trained_on_anew(project: Workspace) -> None:
+    """After a purge other parts stand in for its own: what was made of it before is another run's."""
+    first = make(project)
+    purge = Purge(version=1, at="2026-01-01", by="Ada", note="asked", items=(), parts=(), releases=("data/v1",))
+    append_purge(project.root / RECORD, purge)
+    second = make(project)
+    assert second != first
+    append_purge(project.root / RECORD, purge.model_copy(update={"at": "2026-01-02", "releases": ("data/v9",)}))
+    assert make(project) == second
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("dataset.path=../../../etc", "the release says"),
+        ("catalog.custom=../evil.py", "commit it"),
+        ("register.model_name=other", "same name"),
+        ("registry.four_eyes=false", "one decision log"),
+        ("train.max_epochs=[", "'train.max_epochs=\\['"),
+        ("train.max_epochs=!!python/object:os.system {}", "train.max_epochs"),
+        ("train.max_epochs=2026-01-01", "date"),
+        ("train.max_epochs=2026-13-41", "train.max_epochs"),
+        ("train.max_epochs=.nan", "JSON"),
+    ],
+)
+def test_what_cannot_be_set_for_a_run_is_refused(project: Workspace, change: str, why: str) -> None:
+    """Not what would make a run read elsewhere than its name says, nor what is no value; with the reason."""
+    with pytest.raises(UserError, match=why):
+        make(project, change)
+    assert not (project.root / ".segloop/workspaces").exists()
 
 
 def test_a_run_is_recorded_on_its_branch(project: Workspace) -> None:
@@ -113,6 +187,15 @@ def test_a_run_is_recorded_on_its_branch(project: Workspace) -> None:
     assert record["reports"] == {"data/evaluation/metrics.json": sha256_file(metrics)}
     assert project.ok("git", "rev-parse", f"{branch}~1") == before[1]
     assert (project.ok("git", "status", "--porcelain"), project.ok("git", "rev-parse", "HEAD")) == before
+
+
+def test_a_run_without_a_verdict_is_recorded_without_one(project: Workspace) -> None:
+    """Whose version is the champion already was not judged: an empty word is none."""
+    folder = evaluated(make(project))
+    with inside(folder):
+        workspace_commit.main(version="4", verdict="", note="This model is the champion already.")
+    record = json.loads(project.ok("git", "show", f"runs/{folder.name}:run.json"))
+    assert (record["state"], record["version"], "verdict" in record) == ("finished", "4", False)
 
 
 def test_the_same_outcome_is_committed_once(project: Workspace) -> None:
