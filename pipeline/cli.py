@@ -21,6 +21,8 @@ STAGES = {
 ACTIONS = {
     "use": "Put a project's taxonomy and params in place.",
     "ingest": "Add a batch of images and masks to the dataset.",
+    "batch manifest": "Write the manifest of a folder of annotated images, which makes it a batch for the inbox.",
+    "batch demo": "Render warehouse scenes as a batch for the inbox, to try the loop with.",
     "inbox": "Take annotated batches from an inbox in object storage or a folder.",
     "release": "Release the dataset: validated, pushed, verified on the remote, tagged data/vN.",
     "releases": "Print the releases of the dataset.",
