@@ -35,6 +35,11 @@ BAD_REQUEST, TIMED_OUT, TOO_MANY, SERVER_FAULT = 400, 408, 429, 500
 NO_RIGHTS = (401, 403)
 AGAIN = "Start it or set MLFLOW_TRACKING_URI, then run the command again: nothing is lost, it completes."
 RIGHTS = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD name the account; its rights are MLflow's to give."
+SERVED = "mlflow-artifacts URI was supplied"
+SERVED_TEXT = (
+    "This version's files are served by an MLflow server, and MLFLOW_TRACKING_URI names a database. "
+    "Start the server (`segloop up`), and export MLFLOW_TRACKING_URI=http://HOST:PORT of it."
+)
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 # Defaults for the client; what the user exports wins. MLflow's own would hang for four minutes without a server.
@@ -227,6 +232,8 @@ def _knock(uri: str) -> None:
 
 
 def _told(error: "MlflowException", doing: str, remedy: str) -> SegloopError:
+    if SERVED in error.message:
+        return UserError(SERVED_TEXT)
     status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
     if damaged := damage(_uri(), error.message):
         return damaged

@@ -130,7 +130,9 @@ def _show(stack: Stack, secrets: Secrets | None) -> None:
     if secrets is None:
         print("`segloop up --show-passwords` prints the passwords")
     else:
-        print(f"the passwords are kept in {passwords_file(stack)}, and not shown again")
+        print(f"the passwords are kept in {passwords_file(stack)}; `segloop up --show-passwords` prints them again")
+    if "mlflow" not in stack.without:
+        print(f"for commands about versions: export MLFLOW_TRACKING_URI={stack.url('mlflow')}")
 
 
 def _say(line: str) -> None:

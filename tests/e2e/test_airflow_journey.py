@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]
 # A task that nobody hears of is missed after five minutes by default.
 HASTE = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "40"}
 APPROVED = "better where it counts"
+HARD = ["train.seed=8", "train.max_epochs=30", "train.patience=30"]  # what the training with the hard time is given
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,14 @@ class Second:
         begun: How often its job began to train.
         tries: How often its task `track` was run.
         promotion: The run that asks about its version.
+        twin: States of the tasks of a run that was to compute the same at the same time.
     """
 
     states: dict[str, str]
     begun: int
     tries: int
     promotion: str
+    twin: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +93,13 @@ def second(loop: Loop, champion: str) -> Second:
     """A training during which the scheduler is killed, and MLflow does not answer for a minute."""
     del champion
     known = len(loop.runs("promotion"))
-    run = loop.trigger("training", changes=["train.seed=8", "train.max_epochs=12", "train.patience=12"])
+    run = loop.trigger("training", changes=HARD)
     jobs = loop.stack.root / ".segloop" / "jobs"
     before = set(jobs.iterdir())
     loop.until(lambda: set(jobs.iterdir()) - before, "training: the job began")
     loop.until(lambda: loop.states("training", run)["train"] == "running", "training: its task watches the job")
+    twin = loop.trigger("training", changes=HARD)
+    loop.until(lambda: loop.states("training", twin)["commit"] == "skipped", "training: its twin has nothing to do")
     os.kill(loop.stack.record("scheduler")["pid"], signal.SIGKILL)
     loop.note("the scheduler was killed")
     loop.until(lambda: loop.states("training", run)["export"] == "success", "training: the job's results are there")
@@ -109,7 +114,7 @@ def second(loop: Loop, champion: str) -> Second:
     tried = loop.stack.ask("GET", f"/dags/training/dagRuns/{run}/taskInstances/track").json()["try_number"]
     promotion = loop.run_after("promotion", known, key="2")
     begun = "".join(log.read_text() for log in job.glob("log-*.txt")).count("epoch 1 of")
-    return Second(states, begun, tried, promotion)
+    return Second(states, begun, tried, promotion, loop.states("training", twin))
 
 
 @contextmanager
@@ -208,6 +213,11 @@ def test_a_killed_scheduler_does_not_take_the_training_along(second: Second) -> 
     assert second.begun == 1
 
 
+def test_the_same_training_twice_at_once_is_done_once(second: Second) -> None:
+    """The second run says that the first is at it, and skips."""
+    assert set(second.twin.values()) == {"skipped"}, second.twin
+
+
 def test_mlflow_may_be_away_for_a_minute(second: Second) -> None:
     """The task that needs it is tried again until it answers."""
     assert second.tries > 1
@@ -231,6 +241,22 @@ def test_people_see_graph_question_and_links_in_a_browser(loop: Loop, second: Se
     assert "passed its gate, compared with the champion" in " ".join(seen["question"].split())
     assert "dossier" in seen["question"].lower()
     assert {"prepare", "train", "export", "gate"} <= set(seen["graph"].split())
+
+
+@pytest.mark.parametrize("dag", ["data_release", "training", "promotion"])
+def test_a_run_can_be_triggered_without_filling_in_anything(loop: Loop, champion: str, dag: str) -> None:
+    """What the descriptions call optional does not keep the form's button closed."""
+    assert champion
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("there is no Chromium on this machine")
+    with reviewers_page(loop, browser) as page:
+        page.goto(f"/dags/{dag}")
+        page.get_by_role("button", name="Trigger").first.click()
+        button = page.get_by_role("dialog").get_by_role("button", name="Trigger").last
+        button.wait_for(timeout=60_000)
+        page.wait_for_timeout(2000)
+        assert button.is_enabled()
 
 
 def test_a_forged_approval_promotes_nothing(loop: Loop, second: Second) -> None:

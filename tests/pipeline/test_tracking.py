@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import Metric
 from stage_outputs import EPOCHS, write_outputs, write_store
 
@@ -179,6 +180,15 @@ def test_a_database_that_is_away_is_an_outage_within_seconds(monkeypatch: pytest
     with pytest.raises(OutageError, match="does not answer"):
         configure()
     assert time.monotonic() - started < 10
+
+
+def test_files_that_a_server_keeps_are_asked_of_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the server's database instead of its address, the message says what to export."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    write_store(tmp_path)
+    configure()
+    with pytest.raises(UserError, match="export MLFLOW_TRACKING_URI=http"), outage("reading"):
+        download_artifacts(artifact_uri="mlflow-artifacts:/1/files")
 
 
 def test_a_store_without_its_driver_is_the_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
