@@ -29,15 +29,15 @@ class Begin(Command):
         holder = facts.get("held_by")
         if not holder:
             return facts
-        if self._state(holder) in AT_WORK:
+        if self._is_at_work(holder):
             raise AirflowSkipException(f"Nothing to do: the run {holder} computes the same just now.")
         facts = super().run(module, ["--instead-of", holder, *words], accept=accept)
         if facts.get("held_by"):
             raise AirflowException(f"The run {facts['held_by']} was faster: tried again later.")
         return facts
 
-    def _state(self, run_id: str) -> str | None:
+    def _is_at_work(self, run_id: str) -> bool:
         try:
-            return str(self._ti.get_dagrun_state(self.dag_id, run_id))
+            return self._ti.get_dagrun_state(self.dag_id, run_id) in AT_WORK
         except AirflowRuntimeError:  # it was deleted
-            return None
+            return False
