@@ -58,7 +58,7 @@ with declare(
         module="dvc repro",
         words=["prepare"],
         trigger_rule="none_failed",
-        publish={"Data Docs": "data/validation"},
+        publish={"Data Docs": "data/validation/docs"},
         doc_md="Judges every item and the dataset, and lists the holdout that versions are judged on from now.",
     )
     release = Command(

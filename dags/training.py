@@ -27,7 +27,10 @@ RELEASE = (
 VERSION = "{{ ti.xcom_pull('register')['version'] }}"
 IS_CHAMPION = "(ti.xcom_pull('register') or {}).get('is_champion')"
 VERDICT = "(ti.xcom_pull('gate') or {}).get('verdict', '')"
-PUBLISHED = {"validate": {"Data Docs": "data/validation"}, "evaluate": {"Pictures": "data/evaluation"}}
+PUBLISHED = {
+    "validate": {"Data Docs": "data/validation/docs"},
+    "evaluate": {"Pictures": "data/evaluation/gallery", "Figures": "data/evaluation"},
+}
 
 with declare(
     "training",

@@ -112,7 +112,7 @@ def test_a_release_becomes_a_candidate(project: Project) -> None:
     """There is a task for each stage that the dataset needs, and every task succeeds at its first try."""
     assert project.first.states == dict.fromkeys(project.stages | AROUND, DONE)
     assert set(project.first.tries.values()) == {1}
-    assert events("candidate") == ["1"]
+    assert events("candidate").count("1") == 1
 
 
 def test_a_run_is_recorded_on_its_branch(project: Project) -> None:
@@ -154,7 +154,7 @@ def test_the_same_release_again_is_nothing_to_do(project: Project, release: str)
     assert again.states == dict.fromkeys(project.first.states, SKIPPED)
     assert project.branches == before
     assert len(project.jobs) == 1
-    assert events("candidate") == ["1"]
+    assert events("candidate").count("1") == 1
 
 
 def test_a_release_that_does_not_exist_fails_at_once(project: Project) -> None:
