@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Metric
 from stage_outputs import EPOCHS, write_outputs, write_store
@@ -104,6 +105,9 @@ def test_a_server_gets_the_run_once(outputs: Outputs) -> None:
 def test_a_server_gets_the_version_once(outputs: Outputs) -> None:
     """Over HTTP as in a file: one version, found again by its digest, with the alias."""
     track.main(outputs.data)
+    params = Path("params.yaml")
+    section = yaml.safe_load((ROOT / "params.yaml").read_text())["registry"]
+    params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | {"registry": section}))
     for _ in range(2):
         register.main(outputs.data)
     found = client().search_model_versions(f"tags.`segloop.model_sha256` = '{outputs.model_digest}'")
