@@ -85,7 +85,9 @@ def test_a_forged_field_is_refused(field: dict[str, Any]) -> None:
         check(forged(**field), **expected)
 
 
-@pytest.mark.parametrize("signature", ["", "rubbish", GENUINE.signature[:-4] + "AAA="])
+@pytest.mark.parametrize(
+    "signature", ["", "rubbish", GENUINE.signature[:-4] + "AAA="], ids=["empty", "rubbish", "changed"]
+)
 def test_a_damaged_signature_is_refused(signature: str) -> None:
     """Whatever stands in its place."""
     with pytest.raises(VerdictError, match="does not fit its signature"):
