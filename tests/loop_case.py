@@ -124,12 +124,25 @@ class Loop:
         found: dict[str, Any] = self.until(asked, "promotion: the reviewer is asked")
         return found
 
-    def answer(self, run: str, option: str, reason: str, user: str = REVIEWER) -> int:
-        """Answers as a user, over the REST API, and gives the status."""
+    def decide(self, run: str, option: str, reason: str) -> str:
+        """Answers as the reviewer, over the REST API, and gives the state of what follows once the run has ended.
+
+        As often as it is asked: Airflow's scheduler takes the end of the process that asked for a failure of the task
+        when the answer comes before it has heard of that end, and the task, tried again, forgets the answer.
+        """
         path = f"/dags/promotion/dagRuns/{run}/taskInstances/approve/-1/hitlDetails"
         content = {"chosen_options": [option], "params_input": {"reason": reason}}
-        self.note(f"promotion: {user} answers {option}")
-        return self.stack.ask("PATCH", path, user, **content).status_code
+
+        def answered() -> bool:
+            states = self.states("promotion", run)
+            asked = self.stack.ask("GET", path)
+            if states["approve"] == "awaiting_input" and asked.ok and not asked.json()["response_received"]:
+                self.note(f"promotion: {REVIEWER} answers {option}")
+                assert self.stack.ask("PATCH", path, REVIEWER, **content).ok
+            return states["approve"] == "success"
+
+        self.until(answered, "promotion: the answer is taken")
+        return self.ended("promotion", run)["promote"]
 
     def segloop(self, *words: str) -> str:
         """Runs a command in the project, in the stack's environment."""

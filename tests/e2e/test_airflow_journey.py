@@ -82,9 +82,7 @@ def champion(loop: Loop) -> str:
     states = loop.ended("training", loop.run_after("training", 0, key="data/v1"))
     assert set(states.values()) == {"success"}, states
     promotion = loop.run_after("promotion", 0, key="1")
-    loop.question(promotion)
-    assert loop.answer(promotion, "Approve", APPROVED) == 200
-    assert loop.ended("promotion", promotion)["promote"] == "success"
+    assert loop.decide(promotion, "Approve", APPROVED) == "success"
     return promotion
 
 
@@ -286,9 +284,7 @@ def test_a_rejection_is_recorded_and_promotes_nothing(loop: Loop, second: Second
     """The version stays what it was, and the log knows who said no, and why."""
     assert second.promotion
     run = loop.trigger("promotion", version="2")
-    loop.question(run)
-    assert loop.answer(run, "Reject", "worse at the dock") == 200
-    assert loop.ended("promotion", run)["promote"] == "success"
+    assert loop.decide(run, "Reject", "worse at the dock") == "success"
     assert alias(loop, "champion") == "1"
     assert "worse at the dock" in loop.segloop("versions", "--log")
 
