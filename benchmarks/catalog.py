@@ -16,7 +16,8 @@ from pipeline.catalog import build_catalog
 from pipeline.files import sha256_bytes
 from pipeline.images import Limits, decode_image, decode_mask, encode_mask
 from pipeline.item_facts import FactSettings
-from pipeline.parts import Item, parts, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item, parts
 from pipeline.read_facts import RowGroup, map_row_groups, read_bytes
 
 CAMVID_VOID, VOID = 11, 255

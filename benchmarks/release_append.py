@@ -16,7 +16,7 @@ import yaml
 
 from benchmarks.comparison import report
 from benchmarks.scale import BATCHES, CLASS_NAMES, SHARES, group_of, make, tiny_items
-from pipeline.parts import write_batch
+from pipeline.part_writer import write_batch
 from pipeline.splits import LedgerRow, append_ledger, place, read_ledger
 
 ROOT = Path(__file__).parent.parent

@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks.comparison import report
 from pipeline.files import sha256_bytes
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 from pipeline.splits import Ledger, LedgerRow, append_ledger, place
 from pipeline.splits import SplitParams as Shares
 

@@ -23,7 +23,8 @@ from pipeline.demo.preview import contact_sheet
 from pipeline.errors import UserError
 from pipeline.files import atomic_dir, write_atomic
 from pipeline.params import parse, read_section
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 from pipeline.splits import Ledger, LedgerRow, SplitParams, append_ledger, assign
 
 BATCH = "warehouse"

@@ -27,13 +27,8 @@ from pipeline.intake import SELECTED, Intake, Rules
 from pipeline.intake_report import print_report, print_values, rejects_file, write_rejects
 from pipeline.known_items import known, known_items, stored_items
 from pipeline.params import Section, read_section
-from pipeline.parts import (
-    Item,
-    check_classes,
-    checked_batch_name,
-    refuse_absent,
-    write_batch,
-)
+from pipeline.part_writer import checked_batch_name, write_batch
+from pipeline.parts import Item, check_classes, refuse_absent
 from pipeline.releasing.purged import RECORD, read_record
 from pipeline.repeated_batch import refuse_other
 from pipeline.splits import Ledger, SplitParams, append_ledger, read_ledger

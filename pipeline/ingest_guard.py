@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.params import read_yaml
-from pipeline.parts import BATCH_NAME
+from pipeline.part_writer import BATCH_NAME
 
 # How `tempfile.mkdtemp` ends the name of the folder that a whole-or-absent write makes.
 RANDOM = r"\.[a-z0-9_]{8}"

@@ -18,7 +18,8 @@ from pipeline.ingest_guard import locked, refuse_stage_outs, sweep
 from pipeline.intake_report import holdout_changes
 from pipeline.label_qa.decisions import Choice, Decision, DecisionParams, append_decisions
 from pipeline.params import read_section
-from pipeline.parts import Item, carried_columns, check_classes, parts, read_index, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item, carried_columns, check_classes, parts, read_index
 from pipeline.splits import HOLDOUT, read_ledger
 from pipeline.taxonomy import load_taxonomy
 

@@ -28,7 +28,8 @@ from pipeline.intake import Intake, Rules
 from pipeline.intake_report import print_report, write_rejects
 from pipeline.label_qa.decisions import DecisionParams, append_decisions, read_decisions
 from pipeline.params import read_section
-from pipeline.parts import checked_batch_name, read_index
+from pipeline.part_writer import checked_batch_name
+from pipeline.parts import read_index
 from pipeline.splits import SplitParams
 from pipeline.taxonomy import Taxonomy, load_taxonomy
 

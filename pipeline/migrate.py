@@ -24,7 +24,8 @@ from pipeline.ingest_guard import locked, refuse_stage_outs, sweep
 from pipeline.label_qa.decisions import DecisionParams, append_decisions, read_decisions
 from pipeline.mask_counts import count_values
 from pipeline.params import read_section
-from pipeline.parts import INDEX_COLUMNS, Item, carried_columns, check_classes, parts, read_index, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import INDEX_COLUMNS, Item, carried_columns, check_classes, parts, read_index
 from pipeline.taxonomy import IGNORE, Taxonomy, load_taxonomy
 from pipeline.taxonomy_changes import Change, Migration, migrated, read_migration, taxonomy_text
 

@@ -15,7 +15,8 @@ from pipeline import labels_decide, labels_export, labels_read
 from pipeline.annotation_tasks.rle import encode_brush
 from pipeline.command import run
 from pipeline.images import Limits, decode_mask, encode_mask
-from pipeline.parts import Item, read_index, read_items, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item, read_index, read_items
 from pipeline.splits import LedgerRow, append_ledger, read_ledger
 from pipeline.taxonomy import Taxonomy
 

@@ -19,7 +19,7 @@ from hypothesis import settings
 from tiny import tiny_items
 
 from pipeline.images import Limits
-from pipeline.parts import write_batch
+from pipeline.part_writer import write_batch
 from pipeline.splits import LedgerRow, append_ledger, read_ledger
 
 # Wall-clock deadlines fail on a busy machine; the examples are what counts.

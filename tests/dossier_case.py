@@ -25,7 +25,8 @@ from pipeline.gating.verdict import (
 from pipeline.images import Limits, encode_image, encode_mask
 from pipeline.inference import Segmenter
 from pipeline.measure import MeasureSettings, decode_pair, measure
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 
 NAMES = ["red", "green", "blue"]
 COLOURS = np.array([[180, 60, 60], [60, 180, 60], [60, 60, 180]])

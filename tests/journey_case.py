@@ -27,7 +27,8 @@ from pipeline.files import digest_json, sha256_bytes, sha256_file, write_json
 from pipeline.gating.verdict import Verdict
 from pipeline.images import encode_image, encode_mask
 from pipeline.inference import Segmenter
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ["red", "green", "blue"]

@@ -15,7 +15,8 @@ from workspace import ROOT, Workspace, make_workspace
 
 from pipeline.files import sha256_bytes
 from pipeline.images import Limits, decode_mask, encode_mask
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 from pipeline.releasing.purged import RECORD, read_record
 from pipeline.splits import LedgerRow, append_ledger, read_ledger
 

@@ -14,7 +14,8 @@ from pipeline.inboxes.manifest import BatchError, Manifest
 from pipeline.ingest import Target, add, begun
 from pipeline.intake import Intake, Rules
 from pipeline.intake_report import held_out
-from pipeline.parts import BATCH_NAME, check_classes
+from pipeline.part_writer import BATCH_NAME
+from pipeline.parts import check_classes
 from pipeline.releasing.purged import read_record
 from pipeline.splits import SplitParams, read_ledger
 from pipeline.taxonomy import Taxonomy

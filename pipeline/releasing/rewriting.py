@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.parts import ROW_GROUP_ROWS, encoding
+from pipeline.part_writer import ROW_GROUP_ROWS, encoding
 
 
 def rewrite_without(source: Any, target: Path, gone: Callable[[str, str], bool]) -> int:

@@ -14,7 +14,8 @@ from pipeline.catalog import build_catalog
 from pipeline.errors import UserError
 from pipeline.images import Limits
 from pipeline.item_facts import FactSettings
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 
 SETTINGS = FactSettings(
     num_classes=5,

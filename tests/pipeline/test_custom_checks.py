@@ -12,7 +12,7 @@ from pipeline.custom_checks import CustomCheck, read_custom
 from pipeline.errors import UserError
 from pipeline.images import Limits
 from pipeline.item_facts import FactSettings
-from pipeline.parts import write_batch
+from pipeline.part_writer import write_batch
 
 ROOT = Path(__file__).parent.parent.parent
 PIXELS = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)

@@ -15,7 +15,7 @@ from pipeline import diff, migrate
 from pipeline.errors import UserError
 from pipeline.files import sha256_bytes
 from pipeline.images import decode_image
-from pipeline.parts import write_batch
+from pipeline.part_writer import write_batch
 from pipeline.releasing.difference import ItemChange, varied
 from pipeline.releasing.reader import open_release
 

@@ -16,7 +16,8 @@ from pipeline.files import sha256_bytes, write_json
 from pipeline.gallery import worst
 from pipeline.images import encode_image, encode_mask
 from pipeline.measure import MeasureSettings, seam_counts
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 from pipeline.plots import ROWS_PER_CLASS, confusion_rows
 from pipeline.taxonomy import load_taxonomy
 from training.tiling import TileGrid

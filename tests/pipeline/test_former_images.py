@@ -9,7 +9,8 @@ from pipeline.catalog import catalogue
 from pipeline.former_images import with_split
 from pipeline.images import Limits
 from pipeline.item_facts import FactSettings
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 
 SETTINGS = FactSettings(
     num_classes=5, ignore_index=255, island_px=4, edge_low=50, edge_high=150,

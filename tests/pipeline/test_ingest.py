@@ -12,7 +12,8 @@ import yaml
 from ingest_source import GROUPED, TAXONOMY, Ingest, ingest_in, names, world, write_source
 from PIL import Image
 
-from pipeline.parts import Item, read_index, read_items, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item, read_index, read_items
 from pipeline.splits import read_ledger
 from pipeline.taxonomy import load_taxonomy
 from pipeline.taxonomy_changes import Migration, migrated, taxonomy_text

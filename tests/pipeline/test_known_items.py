@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from tiny import tiny_items
 
 from pipeline.known_items import known, known_items, stored_items
-from pipeline.parts import write_batch
+from pipeline.part_writer import write_batch
 
 
 def test_items_are_found_wherever_they_lie(tmp_path: Path) -> None:

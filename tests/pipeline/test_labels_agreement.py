@@ -23,7 +23,8 @@ from pipeline.images import encode_image, encode_mask
 from pipeline.ingest import main as ingest
 from pipeline.labels_agreement import main
 from pipeline.params import read_section
-from pipeline.parts import Item, read_index, read_items, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item, read_index, read_items
 from pipeline.splits import Ledger, LedgerRow, SplitParams, append_ledger
 
 SETTINGS = {

@@ -20,7 +20,8 @@ from pipeline.images import encode_image, encode_mask
 from pipeline.label_qa.decisions import Choice, Decision, append_decisions
 from pipeline.label_qa.suspicion import Kind
 from pipeline.labels_check import main
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 
 
 def item(name: str, image: np.ndarray, mask: np.ndarray, **facts: Any) -> Item:

@@ -16,7 +16,8 @@ from PIL import ExifTags, Image
 from pipeline import labels_export
 from pipeline.files import sha256_bytes
 from pipeline.images import encode_mask
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 
 Make = Callable[..., Case]
 

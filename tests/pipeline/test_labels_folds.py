@@ -19,7 +19,8 @@ from pipeline.files import sha256_bytes, write_json
 from pipeline.inference import Segmenter
 from pipeline.label_qa.folds import assign_folds, judged_split
 from pipeline.labels_folds import FoldParams, _key, _sections, _write_case, main
-from pipeline.parts import read_index, read_items, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import read_index, read_items
 from pipeline.prepare import accepted_items
 
 pytestmark = pytest.mark.e2e

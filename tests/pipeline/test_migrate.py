@@ -18,7 +18,8 @@ from pipeline.command import run
 from pipeline.errors import UserError
 from pipeline.images import Limits, decode_mask, encode_mask
 from pipeline.label_qa.decisions import Choice, Decision, append_decisions, read_decisions, settled
-from pipeline.parts import check_classes, read_index, read_items, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import check_classes, read_index, read_items
 from pipeline.taxonomy import Remap, Taxonomy, load_taxonomy
 
 LIMITS = Limits(max_bytes=2**24, max_pixels=2**22)

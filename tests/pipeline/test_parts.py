@@ -7,18 +7,10 @@ from pathlib import Path
 import pytest
 from tiny import tiny_items
 
-import pipeline.parts
+import pipeline.part_writer
 from pipeline.errors import UserError
-from pipeline.parts import (
-    Item,
-    carried_columns,
-    check_classes,
-    parts,
-    read_index,
-    read_items,
-    slice_columns,
-    write_batch,
-)
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item, carried_columns, check_classes, parts, read_index, read_items, slice_columns
 from pipeline.read_facts import FACTS_SCHEMA
 
 
@@ -53,7 +45,7 @@ def test_a_dataset_that_was_not_fetched_is_no_empty_one(tmp_path: Path) -> None:
 
 def test_a_large_batch_becomes_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part is closed once it holds its share of bytes; the index spans the parts."""
-    monkeypatch.setattr(pipeline.parts, "PART_BYTES", 1)
+    monkeypatch.setattr(pipeline.part_writer, "PART_BYTES", 1)
     written = write_batch(tmp_path, "one", tiny_items(groups=70, per_group=1, size=(8, 8)))
     assert len(written) == 3
     assert parts(tmp_path) == written
@@ -62,7 +54,7 @@ def test_a_large_batch_becomes_several_parts(tmp_path: Path, monkeypatch: pytest
 
 def test_large_images_make_small_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row group is closed once it holds its share of bytes, so that memory does not grow with the images."""
-    monkeypatch.setattr(pipeline.parts, "ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr(pipeline.part_writer, "ROW_GROUP_BYTES", 1)
     write_batch(tmp_path, "one", tiny_items(groups=5, per_group=1, size=(8, 8)))
     index = read_index(tmp_path)
     assert index.sort_values("row_group")["row_group"].tolist() == [0, 1, 2, 3, 4]

@@ -20,7 +20,7 @@ from pipeline.errors import OutageError, UserError, VerdictError
 from pipeline.images import encode_mask
 from pipeline.ingest_guard import locked
 from pipeline.params import read_section
-from pipeline.parts import write_batch
+from pipeline.part_writer import write_batch
 from pipeline.releasing.making import PARAMS, Making, ReleaseParams, start
 from pipeline.releasing.reader import open_release
 from pipeline.releasing.steps import STEPS, make, publish, verify

@@ -7,7 +7,8 @@ from annotation_case import classes
 from release_case import relabelled
 from tiny import tiny_items
 
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 from pipeline.releasing.comparison import compare_items
 from pipeline.releasing.held_out import held_out_changes
 from pipeline.releasing.reader import Release

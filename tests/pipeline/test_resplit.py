@@ -9,7 +9,7 @@ import yaml
 from tiny import tiny_items
 
 from pipeline.command import run
-from pipeline.parts import write_batch
+from pipeline.part_writer import write_batch
 from pipeline.resplit import main
 from pipeline.splits import Ledger, LedgerRow, append_ledger, read_ledger
 

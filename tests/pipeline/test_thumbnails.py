@@ -8,7 +8,8 @@ import pytest
 from tiny import scene, tiny_items
 
 from pipeline.images import Limits, decode_image
-from pipeline.parts import read_index, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import read_index
 from pipeline.thumbnails import SIDE, DatasetReader, correlation, thumbnail
 
 

@@ -20,7 +20,8 @@ from pipeline.errors import UserError, VerdictError
 from pipeline.files import sha256_bytes
 from pipeline.images import Limits, decode_image, decode_mask, encode_image, encode_mask
 from pipeline.item_facts import FactSettings
-from pipeline.parts import Item, write_batch
+from pipeline.part_writer import write_batch
+from pipeline.parts import Item
 from pipeline.splits import Ledger, LedgerRow, moved_row
 from pipeline.suite import Table, judge, raised
 from pipeline.taxonomy import Taxonomy, load_taxonomy
