@@ -84,8 +84,7 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options
     workers = read_section(IngestParams, "ingest", params).workers
     with tempfile.TemporaryDirectory() as scratch, _lock(target, decisions, dry_run=dry_run):
         index = read_index(target.dataset)
-        keep_unseen = unchanged is Unchanged.KEEP
-        reading = Reading(classes, fill, batch, Path(scratch), read_decisions(decisions), keep_unseen)
+        reading = Reading(classes, fill, batch, Path(scratch), read_decisions(decisions), unchanged is Unchanged.KEEP)
         answers = sort_answers(file, asked, index, reading)
         _refuse_nothing(answers, file)
         items = source_items(answers, target.dataset, index, by, Path(scratch))

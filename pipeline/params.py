@@ -6,7 +6,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, near_names
 
 S = TypeVar("S", bound="Section")
 M = TypeVar("M", bound=BaseModel)
@@ -45,11 +45,11 @@ def parse(model: type[M], value: object, where: str) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        problems = "; ".join(_problem(each) for each in error.errors())
+        problems = "; ".join(_problem(each, model) for each in error.errors())
         raise UserError(f"{where}: {problems}") from None
 
 
-def _problem(error: object) -> str:
+def _problem(error: object, model: type[BaseModel]) -> str:
     assert isinstance(error, dict)
     key = ".".join(map(str, error["loc"]))
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -57,7 +57,8 @@ def _problem(error: object) -> str:
     own = error["type"] == "value_error" and isinstance(error["input"], dict | list | tuple)
     received = "" if own or error["type"] in {"missing", "extra_forbidden"} else f", received {error['input']!r}"
     if error["type"] == "extra_forbidden":
-        message = "unknown key; remove it or mend its spelling"
+        near = near_names([key], model.model_fields)
+        message = f"unknown key.{near}" if near else "unknown key; remove it or mend its spelling"
     return f"key '{key}': {message}{received}" if key else f"{message}{received}"
 
 

@@ -42,7 +42,7 @@ def main(
     promote` checks. It takes no word from whoever calls, so there is no password between them. GET /healthz is its sign
     of life. Ends on SIGTERM, after what it is deciding.
 
-    Example: segloop promoter --port 8790
+    Example: segloop promoter --port 8090
     """
     settings = read_section(PromoterParams, "promoter", params)
     registry = open_registry(read_section(RegistryParams, "registry", params), as_promoter=True)

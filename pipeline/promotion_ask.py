@@ -57,7 +57,7 @@ def ask(settings: PromoterParams, dag_run_id: str) -> Answer:
         reason = _reason(said.content)
     except requests.RequestException as error:
         raise OutageError(
-            f"The promoter at {title} does not answer: {without_secrets(str(error))}. Start it: `segloop promoter`."
+            f"The promoter at {title} does not answer ({type(error).__name__}). Start it: `segloop promoter`."
         ) from None
     except ValidationError:
         raise OutageError(f"What answers at {title} is no promoter. Mend SEGLOOP_PROMOTER_URL.") from None

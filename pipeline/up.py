@@ -53,7 +53,9 @@ def main(
             stack = make_stack(
                 root, section, os.environ, offset=offset_of(stack.folder), without=left_out(stack.folder)
             )
-            print(f"the stack runs already (manager {running.pid}); `segloop down` stops it", file=sys.stderr)
+            _say(f"the stack runs already (manager {running.pid}); `segloop down` stops it")
+            if port_offset not in {None, stack.offset}:
+                _say(f"its ports stay shifted by {stack.offset}, not by {port_offset}")
         else:
             stack, first = _open(stack)
             start_manager(stack, params)

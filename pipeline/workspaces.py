@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, near_names
 from pipeline.files import write_atomic, write_json
 from pipeline.params import read_yaml
 from pipeline.releasing.git import Git
@@ -130,7 +130,12 @@ def _refuse_unknown_param(params: Mapping[str, Any], name: str) -> None:
     for key in keys[:-1]:
         place = place.get(key) if isinstance(place, dict) else None
     if not isinstance(place, dict) or keys[-1] not in place:
-        raise UserError(f"params.yaml has no '{name}'. Sections: {', '.join(map(str, params))}.")
+        near = (
+            near_names([keys[-1]], map(str, place))
+            if isinstance(place, dict)
+            else near_names([section], map(str, params))
+        )
+        raise UserError(f"params.yaml has no '{name}'.{near} Sections: {', '.join(map(str, params))}.")
 
 
 def _refuse_kept_param(name: str) -> None:

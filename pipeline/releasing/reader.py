@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -217,11 +217,7 @@ def open_release(root: Path, revision: str) -> Release:
         parts=only_parts(stored),
         taxonomy=parse(Taxonomy, yaml.safe_load(files.read_text(str(TAXONOMY))), f"{revision}, {TAXONOMY}"),
         ledger=_ledger(ledger),
-        opener=lambda part: (
-            _open(files, f"{dataset}/{part}", storage)
-            if stored[part] == listed[part]
-            else _open_object(storage, stored[part])
-        ),
+        opener=_opener(files, storage, dataset, listed, stored),
         guard=lambda: away(f"Reading {revision}", storage),
         losses=find_losses(record, only_parts(listed)),
         splits=splits,
@@ -240,6 +236,19 @@ def _files_at(root: Path, repo: Any, commit: str) -> Any:
 def only_parts(files: dict[str, str]) -> dict[str, str]:
     """The parts among a dataset's files, as `pipeline.parts.parts` finds them on disk."""
     return {path: md5 for path, md5 in sorted(files.items()) if PART.fullmatch(path)}
+
+
+def _opener(
+    files: Any, storage: Storage, dataset: str, listed: Mapping[str, str], stored: Mapping[str, str]
+) -> Callable[[str], BinaryIO]:
+    """What opens a part of the release: the part itself, or what stands in for it since a purge."""
+
+    def opener(part: str) -> BinaryIO:
+        if stored[part] == listed[part]:
+            return _open(files, f"{dataset}/{part}", storage)
+        return _open_object(storage, stored[part])
+
+    return opener
 
 
 def _open(files: Any, path: str, storage: Storage) -> BinaryIO:

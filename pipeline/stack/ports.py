@@ -24,7 +24,7 @@ def assert_free(stack: Stack) -> None:
         key = f"stack.{name}_port"
         raise UserError(
             f"Port {port} of {HOST}, for {name}, is taken by {holder(port)}. Stop that, change {key} in params.yaml, "
-            f"or shift all ports by --port-offset or {OFFSET_VARIABLE}, received {stack.offset}."
+            f"or shift all ports by --port-offset or {OFFSET_VARIABLE}, which is {stack.offset} now."
         )
 
 

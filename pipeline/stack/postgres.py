@@ -1,7 +1,14 @@
 """Makes the stack's databases on a Postgres server."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from pipeline.errors import OutageError, UserError
 from pipeline.stack.settings import DATABASES, POSTGRES_VARIABLE, postgres_url
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Engine
 
 MAINTENANCE = "postgres"  # the database that every server has
 ANSWER_TIMEOUT_S = 10
@@ -21,10 +28,24 @@ def make_databases(server: str) -> list[str]:
         OutageError: The server does not answer, or refuses the account.
     """
     import sqlalchemy
-    from sqlalchemy.exc import OperationalError, ProgrammingError
+
+    engine = _engine(server)
+    try:
+        with _refusals(engine.url), engine.connect() as connection:
+            there = set(connection.scalars(sqlalchemy.text("SELECT datname FROM pg_database")))
+            missing = [name for name in DATABASES if name not in there]
+            for name in missing:
+                connection.execute(sqlalchemy.text(f'CREATE DATABASE "{name}"'))
+    finally:
+        engine.dispose()
+    return missing
+
+
+def _engine(server: str) -> "Engine":
+    import sqlalchemy
 
     try:
-        engine = sqlalchemy.create_engine(
+        return sqlalchemy.create_engine(
             postgres_url(server, MAINTENANCE),
             isolation_level="AUTOCOMMIT",
             connect_args={"connect_timeout": ANSWER_TIMEOUT_S},
@@ -33,21 +54,21 @@ def make_databases(server: str) -> list[str]:
         raise UserError(
             f'{POSTGRES_VARIABLE} is set, but the driver is missing: pip install "psycopg[binary]".'
         ) from None
+
+
+@contextmanager
+def _refusals(url: "URL") -> Iterator[None]:
+    """Says what a server that does not do as told needs."""
+    from sqlalchemy.exc import OperationalError, ProgrammingError
+
     try:
-        with engine.connect() as connection:
-            there = set(connection.scalars(sqlalchemy.text("SELECT datname FROM pg_database")))
-            missing = [name for name in DATABASES if name not in there]
-            for name in missing:
-                connection.execute(sqlalchemy.text(f'CREATE DATABASE "{name}"'))
+        yield
     except OperationalError as error:
         raise OutageError(
-            f"Postgres at {engine.url.host}:{engine.url.port} ({POSTGRES_VARIABLE}) lets nobody in: {error.orig}"
+            f"Postgres at {url.host}:{url.port} ({POSTGRES_VARIABLE}) lets nobody in: {error.orig}"
         ) from None
     except ProgrammingError as error:
         raise UserError(
             f"The databases {', '.join(DATABASES)} cannot be made: {error.orig}. Let an administrator make them, "
-            f"owned by {engine.url.username}."
+            f"owned by {url.username}."
         ) from None
-    finally:
-        engine.dispose()
-    return missing

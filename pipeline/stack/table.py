@@ -11,10 +11,10 @@ from pipeline.stack.running import Part
 from pipeline.stack.settings import Stack
 
 UIS = {
-    "airflow": ("api-server", "DAGs, runs, approvals"),
-    "mlflow": ("mlflow", "runs, metrics, models"),
-    "reports": ("reports", "checks, dossiers"),
-    "promoter": ("promoter", "API of the promoter"),
+    "airflow": ("api-server", "Airflow: DAGs, runs, approvals"),
+    "mlflow": ("mlflow", "MLflow: runs, metrics, models"),
+    "reports": ("reports", "reports: checks, dossiers"),
+    "promoter": ("promoter", "promoter: an API, no page"),
 }
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 MEBIBYTE = 2**20

@@ -27,6 +27,7 @@ def test_a_section_is_read(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("prepare: {tile_px: 64, tile: 3}", "section 'prepare': key 'tile': unknown key"),
+        ("prepare: {tile_pix: 64}", r"key 'tile_pix': unknown key\. Did you mean 'tile_px'\?"),
         ("prepare: {tile_px: wide}", "key 'tile_px': .*received 'wide'"),
         ("prepare: {}", "key 'tile_px': Field required"),
         ("train: {}", "no section 'prepare'. It has: train"),

@@ -41,7 +41,7 @@ def test_a_taken_port_is_told_with_its_holder_and_the_settings(stack: Stack, tak
     said = str(caught.value)
     assert all(word in said for word in (str(taken), "mlflow", "stack.mlflow_port", "SEGLOOP_PORT_OFFSET"))
     assert f"pid {os.getpid()}" in said
-    assert f"received {stack.offset}" in said
+    assert f"which is {stack.offset} now" in said
 
 
 def test_a_port_of_what_is_left_out_may_be_taken(stack: Stack, taken: int) -> None:
