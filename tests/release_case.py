@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from tiny import tiny_items
 from workspace import ROOT, Workspace, make_workspace
@@ -58,6 +59,13 @@ def copy_of(workspace: Workspace, folder: Path) -> Workspace:
     if remote_of(workspace).exists():
         shutil.copytree(remote_of(workspace), remote_of(copy))
     return copy
+
+
+def enter(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Works in the workspace from here on."""
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(workspace.root / ".site"))
+    return workspace
 
 
 def remote_of(workspace: Workspace) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from release_case import CLASSES, LIMITS, add_batch, copy_of, light_project, relabelled, tag_by_hand
+from release_case import CLASSES, LIMITS, add_batch, copy_of, enter, light_project, relabelled, tag_by_hand
 from tiny import tiny_items
 from workspace import Workspace
 
@@ -34,10 +34,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def project(template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A repository with the release data/v1 of 16 items."""
-    workspace = copy_of(template, tmp_path)
-    monkeypatch.chdir(workspace.root)
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(workspace.root / ".site"))
-    return workspace
+    return enter(copy_of(template, tmp_path), monkeypatch)
 
 
 def compared(old: str = "data/v1", new: str = "data/v2") -> dict[str, object]:

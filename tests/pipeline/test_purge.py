@@ -39,10 +39,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def project(template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A copy to purge in."""
-    copy = release_case.copy_of(template, tmp_path)
-    monkeypatch.chdir(copy.root)
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(copy.root / ".site"))
-    return copy
+    return release_case.enter(release_case.copy_of(template, tmp_path), monkeypatch)
 
 
 def test_the_bytes_are_nowhere_any_more(project: Workspace) -> None:

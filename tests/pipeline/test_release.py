@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import release_case
 import yaml
-from release_case import CLASSES, add_batch, assert_trustworthy, more_items, objects, relabelled, tags
+from release_case import CLASSES, add_batch, assert_trustworthy, enter, more_items, objects, relabelled, tags
 from tiny import tiny_items
 from workspace import Workspace
 
@@ -44,13 +44,6 @@ def released_template(template: Workspace, tmp_path_factory: pytest.TempPathFact
     copy = release_case.copy_of(template, tmp_path_factory.mktemp("released"))
     copy.ok("python", "-m", "pipeline.release", "--message", "the first one")
     return copy
-
-
-def enter(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Works in the workspace from here on."""
-    monkeypatch.chdir(workspace.root)
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(workspace.root / ".site"))
-    return workspace
 
 
 @pytest.fixture

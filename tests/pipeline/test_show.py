@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from release_case import add_batch, light_project, relabelled, tag_by_hand
+from release_case import add_batch, enter, light_project, relabelled, tag_by_hand
 
 from pipeline.command import run
 from pipeline.images import Limits, decode_image, encode_mask
@@ -81,8 +81,7 @@ def test_items_of_a_release_are_shown_as_they_were(tmp_path: Path, monkeypatch: 
     project = light_project(tmp_path / "workspace")
     tag_by_hand(project, "data/v1")
     add_batch(project, "second", relabelled(["item-001"], lambda mask: mask * 0))
-    monkeypatch.chdir(project.root)
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(project.root / ".site"))
+    enter(project, monkeypatch)
     for name, words in (("then", ["--release", "data/v1"]), ("now", [])):
         with pytest.raises(SystemExit, match="0"):
             run(main, ["item-001", "--out", f"found/{name}", *words])
