@@ -155,8 +155,8 @@ def map_row_groups(
             yield from pool.map(call, row_groups, [settings] * len(row_groups))
         except BrokenProcessPool:
             raise OutageError(
-                f"One of {processes} processes was killed, probably for memory. "
-                "Free some, or lower `catalog.workers`; finished parts are not measured again.",
+                f"One of {processes} processes was killed: by somebody, or by the system for want of memory. Run it "
+                "again, with less memory at hand lower `catalog.workers`; finished parts are not measured again.",
             ) from None
 
 

@@ -85,7 +85,10 @@ def answers(file: Path, export: Export, classes: Taxonomy) -> Iterator[tuple[str
         UserError: The file is no JSON, or of another of the tool's formats.
     """
     asked = {each.item_id: each for each in export.tasks}
-    for found in _tasks(file):
+    for number, found in enumerate(_tasks(file), 1):
+        if not isinstance(found, dict):
+            yield f"element {number}", AnswerError(f"it is no task but {type(found).__name__}")
+            continue
         data = found.get("data")
         name = str(data.get("item_id", "")) if isinstance(data, dict) else ""
         label = shown(name) if name else f"task {found.get('id')}"
@@ -149,17 +152,16 @@ def _region(result: Mapping[str, Any], asked: Asked) -> Region:
     return Region(str(named[0]), 0, 0, decode_brush(value.get("rle") or (), asked.height, asked.width))
 
 
-def _tasks(file: Path) -> Iterator[Mapping[str, Any]]:
+def _tasks(file: Path) -> list[Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not readable as JSON: {error}. Export it again.") from None
     if not isinstance(content, list):
         raise UserError(f"{file} holds a {type(content).__name__} instead of a list of tasks: export it as 'JSON'.")
-    tasks = [each for each in content if isinstance(each, dict)]
-    if content and not any("annotations" in each for each in tasks):
+    if content and not any("annotations" in each for each in content if isinstance(each, dict)):
         raise UserError(f"No task of {file} has 'annotations'. Export the project as 'JSON', not 'JSON-MIN'.")
-    yield from tasks
+    return content
 
 
 def shown(name: str) -> str:

@@ -42,7 +42,10 @@ def convert_all(items: list[SourceItem], how: Conversion, workers: int) -> Itera
         try:
             yield from _windowed(pool, rest, how, count * AHEAD)
         except BrokenProcessPool:
-            raise OutageError("A converting process died; memory may have run out. Lower ingest.workers.") from None
+            raise OutageError(
+                "A converting process was killed: by somebody, or by the system for want of memory. Run it again, "
+                "with less memory at hand lower `ingest.workers`."
+            ) from None
 
 
 def _windowed(

@@ -217,6 +217,15 @@ def test_one_task_without_annotations_does_not_stop_the_rest(tmp_path: Path) -> 
     assert isinstance(found[1][1], Answer)
 
 
+def test_an_element_that_is_no_task_is_named(tmp_path: Path) -> None:
+    """By its place, and the others are read."""
+    mask = np.zeros(SIZE, np.uint8)
+    found = read(tmp_path, [*answered([task(mask)]), 3], mask)
+    assert found[1][0] == "element 2"
+    assert "no task but int" in str(found[1][1])
+    assert isinstance(found[0][1], Answer)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
