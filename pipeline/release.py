@@ -131,7 +131,8 @@ def planned(making: Making) -> Iterator[str]:
     if remote is None:
         yield "there is no git remote"
     elif tags:
-        what = "would leave alone, as --no-push asks," if making.no_push else "would push to"
+        kept = making.kept_from_git
+        what = f"would leave alone, as {kept} asks," if kept else "would push to"
         where = f"the git remote '{remote}' ({making.git.remote_url(remote)})"
         yield f"{what} {where}: branch {making.git.branch()}, {', '.join(tags)}"
 

@@ -204,8 +204,8 @@ class Git:
             raise UserError(
                 f"The git remote '{remote}' does not let you push {names}: {said}\nCommit and tag were made and stay "
                 "in this repository; the data is pushed and verified. Get leave to write there, then the same command "
-                f"pushes what is missing; or have somebody who may: git push {remote} {' '.join(refs)}. With --no-push "
-                "a release leaves the git remote alone."
+                f"pushes what is missing; or have somebody who may: git push {remote} {' '.join(refs)}. With "
+                "--no-push, or `release.push_git: false` for all, a release leaves the git remote alone."
             )
         if rejected:
             raise UserError(

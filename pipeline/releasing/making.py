@@ -33,10 +33,12 @@ class ReleaseParams(Section):
     Attributes:
         remote: Folder or URL that becomes DVC's default remote where none is configured.
         jobs: Objects sent or read back at a time.
+        push_git: Push branch and tags to the git remote; false makes every release as one with `--no-push`.
     """
 
     remote: str = Field(min_length=1)
     jobs: int = Field(ge=1)
+    push_git: bool = True
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Making:
         params: Section `release`.
         paths: Section `dataset`.
         message: What the tag will say.
-        no_push: Leave the git remote as it is.
+        no_push: Leave the git remote as it is, also where the params would push.
         without_lost: Leave items out that are gone though nobody removed them.
         say: Takes a line for the terminal.
         git: The repository.
@@ -92,6 +94,13 @@ class Making:
     def __post_init__(self) -> None:
         """Opens the repository."""
         self.git, self.stages = Git(self.root), self.root
+
+    @property
+    def kept_from_git(self) -> str:
+        """What keeps the release from the git remote; empty where nothing does."""
+        if self.no_push:
+            return "--no-push"
+        return "" if self.params.push_git else "release.push_git"
 
     @property
     def rehearsed(self) -> bool:

@@ -200,8 +200,8 @@ def publish(making: Making) -> None:
             f"time. To come after them, {making.way_out(remote)}"
         )
     lacking = [tag for tag in git.tags() if tag not in there]
-    if lacking and making.no_push:
-        making.say(f"not pushed to the git remote '{remote}', as --no-push asks: {', '.join(lacking)}")
+    if lacking and making.kept_from_git:
+        making.say(f"not pushed to the git remote '{remote}', as {making.kept_from_git} asks: {', '.join(lacking)}")
     elif lacking:
         git.push(remote, *lacking, behind=making.way_out(remote))
         making.say(f"pushed {', '.join(lacking)} to '{remote}'")

@@ -291,12 +291,16 @@ def test_releases_older_than_the_git_remote_reach_it(released: Workspace) -> Non
     assert all(f"refs/tags/{tag}" in refs for tag in ("data/v1", "data/v2"))
 
 
-def test_without_a_push_the_git_remote_stays_as_it_is(released: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("by", ["--no-push", "release.push_git"])
+def test_without_a_push_the_git_remote_stays_as_it_is(
+    released: Workspace, capsys: pytest.CaptureFixture[str], by: str
+) -> None:
     """Where it is not wanted nothing is pushed to git, and that is said."""
     bare = git_remote(released)
-    publish(begun(released, no_push=True))
+    released.set_params({"release": {"push_git": by == "--no-push"}})
+    publish(begun(released, no_push=by == "--no-push"))
     assert released.ok("git", "ls-remote", str(bare)) == ""
-    assert "not pushed to the git remote 'origin', as --no-push asks: data/v1" in capsys.readouterr().out
+    assert f"not pushed to the git remote 'origin', as {by} asks: data/v1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("no_push", "said"), [(False, "would push to"), (True, "would leave alone")])
