@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.aliases import reconcile
 from pipeline.command import run
@@ -75,7 +75,7 @@ def table(versions: Sequence[Registered], entries: Sequence[Entry]) -> Table:
 
 def decisions(entries: Sequence[Entry]) -> Table:
     """A row a decision."""
-    result = Table("number", "at", "version", "decision", "by", "note")
+    result = Table("number", Column("at", no_wrap=True), "version", "decision", "by", "note")
     for entry in entries:
         word = f"[bold red]{entry.kind}, OVERRIDE[/]" if entry.override else entry.kind
         told = [escape(each) for each in (entry.actor, entry.note)]  # brackets in a note are no markup

@@ -19,8 +19,9 @@ from release_case import add_batch, objects, relabelled
 from workspace import Workspace
 
 from pipeline import diff, purge, releases
+from pipeline.class_lists import CLASSES_KEY
 from pipeline.errors import UserError
-from pipeline.parts import CLASSES_KEY, parts, read_index
+from pipeline.parts import parts, read_index
 from pipeline.releasing.purged import RECORD, read_record
 from pipeline.releasing.reader import open_release
 
