@@ -15,7 +15,7 @@ from pipeline.params import read_section
 from pipeline.stack.accounts import Secrets, make_secrets, passwords_file, read_secrets
 from pipeline.stack.airflow_api import AirflowApi
 from pipeline.stack.health import HEALTHY, wait_until_healthy
-from pipeline.stack.opening import make_folders, make_key, make_stores
+from pipeline.stack.opening import make_folders, make_key, make_stores, warn_of_git
 from pipeline.stack.pools import FILE, make_pools
 from pipeline.stack.ports import assert_free
 from pipeline.stack.processes import AIRFLOW, NAMES, denied_folders
@@ -77,6 +77,7 @@ def _open(stack: Stack) -> tuple[Stack, bool]:
         )
     assert_free(stack)
     make_folders(stack)
+    warn_of_git(stack, _say)
     if "promoter" not in stack.without and not make_key(stack, _say):
         stack = replace(stack, without=stack.without | {"promoter"})
     first = make_secrets(stack)

@@ -56,6 +56,14 @@ def make_remote(stack: Stack) -> None:
         (stack.root / remote).mkdir(parents=True, exist_ok=True)
 
 
+def warn_of_git(stack: Stack, say: Say) -> None:
+    """Says what would keep the DAGs from committing releases and runs, before the first of them fails."""
+    try:
+        Git(stack.root).check_ready()
+    except UserError as error:
+        say(f"warning: Airflow can make no release here: {error}")
+
+
 def make_key(stack: Stack, say: Say) -> bool:
     """Makes the promoter's key where nobody has made one yet.
 

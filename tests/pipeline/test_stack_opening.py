@@ -11,7 +11,7 @@ from workspace import ROOT
 from pipeline.errors import UserError
 from pipeline.params import parse
 from pipeline.stack import sandbox
-from pipeline.stack.opening import hidden, make_folders, make_home, make_key
+from pipeline.stack.opening import hidden, make_folders, make_home, make_key, warn_of_git
 from pipeline.stack.processes import denied_folders, sandboxed
 from pipeline.stack.settings import Stack, StackParams, make_stack
 
@@ -28,6 +28,17 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     (checkout / "data").mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", checkout / "params.yaml")
     return Stack(checkout, PARAMS)
+
+
+def test_a_project_that_cannot_be_committed_is_told(stack: Stack) -> None:
+    """Before a DAG fails by it; nothing is said once it can."""
+    said: list[str] = []
+    warn_of_git(stack, said.append)
+    assert "no git repository" in said.pop()
+    for words in ("init -q", "config user.name a", "config user.email a@b", "commit -q --allow-empty -m a"):
+        subprocess.run(["git", *words.split()], cwd=stack.root, check=True)
+    warn_of_git(stack, said.append)
+    assert not said
 
 
 def test_the_promoters_key_is_made_once(stack: Stack) -> None:
