@@ -1,14 +1,16 @@
 """Action: serves the reports to people, read-only, on this machine."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from pipeline.command import run
 from pipeline.errors import UserError
 from pipeline.params import read_section
-from pipeline.stack.settings import HOST, StackParams
+from pipeline.stack.settings import HOST, REPORTS_VARIABLE, StackParams
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -60,7 +62,8 @@ def application(folder: Path) -> "Starlette":
 
     served = Starlette(routes=[Route("/healthz", health), Mount("/", Reports(folder, POLICY))])
     # A page of the web whose name is made to point here could read the reports otherwise.
-    served.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    known = urlsplit(os.environ.get(REPORTS_VARIABLE, "")).hostname  # another one than these behind a reverse proxy
+    served.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost", *([known] if known else [])])
     return served
 
 

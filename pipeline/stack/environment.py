@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.promotions.settings import AIRFLOW_VARIABLE, PASSWORD_VARIABLE, PROMOTER_VARIABLE
 from pipeline.registry_access import KEY_VARIABLE, URL_VARIABLE
 from pipeline.stack.accounts import USERS, Secrets, passwords_file, promoters_password_file
-from pipeline.stack.settings import HOST, MARKER, POSTGRES_VARIABLE, Stack
+from pipeline.stack.settings import HOST, MARKER, POSTGRES_VARIABLE, REPORTS_VARIABLE, Stack
 
 # Without byte code a start takes three times as long; another DVC workspace is none of this stack's.
 LEFT_BEHIND = {"PYTHONDONTWRITEBYTECODE", "DVC_ROOT", POSTGRES_VARIABLE}
@@ -36,7 +36,7 @@ def shared(stack: Stack, environment: Mapping[str, str]) -> dict[str, str]:
         URL_VARIABLE: stack.database("segloop"),
         AIRFLOW_VARIABLE: stack.url("airflow"),
         PROMOTER_VARIABLE: stack.url("promoter"),
-        "SEGLOOP_REPORTS_URL": stack.url("reports"),
+        REPORTS_VARIABLE: stack.url("reports"),
     }
 
 

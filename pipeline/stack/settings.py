@@ -12,6 +12,7 @@ from pipeline.params import Section
 
 HOST = "127.0.0.1"
 OFFSET_VARIABLE, POSTGRES_VARIABLE = "SEGLOOP_PORT_OFFSET", "SEGLOOP_POSTGRES"
+REPORTS_VARIABLE = "SEGLOOP_REPORTS_URL"  # where people reach the reports
 MARKER = "SEGLOOP_STACK"  # in the environment of every process of a stack: the root that it belongs to
 HIGHEST_PORT = 65535
 DATABASES = ("airflow", "mlflow", "segloop")

@@ -51,7 +51,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "out.txt").symlink_to(base / "secret.txt")
     port = free_port()
     command = [sys.executable, "-m", "pipeline.reports", "--port", str(port), "--folder", str(folder)]
-    with subprocess.Popen(command, cwd=ROOT) as process:
+    environment = os.environ | {"SEGLOOP_REPORTS_URL": "https://reports.example/loop"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
         try:
             _wait(port, process)
             yield Server(folder, port)
@@ -133,6 +134,7 @@ def test_only_this_machines_names_are_served(server: Server) -> None:
     """A page of the web whose name was made to point here gets nothing; the sign of life is there."""
     assert server.ask("/", host="evil.example")[0] == 400
     assert server.ask("/", host=f"localhost:{server.port}")[0] == 200
+    assert server.ask("/", host="reports.example")[0] == 200, "the name of SEGLOOP_REPORTS_URL, behind a proxy"
     assert server.ask("/healthz")[2] == b'{"status":"healthy"}'
 
 
