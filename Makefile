@@ -37,10 +37,11 @@ demo: $(READY) ## Demo data -> validated -> trained -> evaluated -> registered i
 up: $(READY) ## Start MLflow, Airflow, the promoter and the reports on this machine
 	segloop up
 
-down: $(READY) ## Stop them all
+# These two neither set up anew what runs, nor need a network, where the code has changed since `make up`.
+down: $(if $(wildcard .venv/bin/segloop),,$(READY)) ## Stop them all
 	segloop down
 
-status: $(READY) ## What runs, where, and whether it is healthy
+status: $(if $(wildcard .venv/bin/segloop),,$(READY)) ## What runs, where, and whether it is healthy
 	segloop status
 
 lint: $(READY) ## Style, types and the direction of imports

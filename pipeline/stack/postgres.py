@@ -1,5 +1,6 @@
 """Makes the stack's databases on a Postgres server."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 MAINTENANCE = "postgres"  # the database that every server has
 ANSWER_TIMEOUT_S = 10
+REFUSED = re.compile("authentication failed|pg_hba.conf|no password supplied|role .* does not exist")
 
 
 def make_databases(server: str) -> list[str]:
@@ -24,8 +26,8 @@ def make_databases(server: str) -> list[str]:
         The names of what was made.
 
     Raises:
-        UserError: The driver is missing, or the account may not make databases.
-        OutageError: The server does not answer, or refuses the account.
+        UserError: The driver is missing, or the account is refused or may not make databases.
+        OutageError: The server does not answer.
     """
     import sqlalchemy
 
@@ -64,6 +66,11 @@ def _refusals(url: "URL") -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
+        if REFUSED.search(str(error.orig)):
+            raise UserError(
+                f"Postgres at {url.host}:{url.port} does not let '{url.username}' in: {error.orig}. Mend user and "
+                f"password in {POSTGRES_VARIABLE}, or the server's pg_hba.conf."
+            ) from None
         raise OutageError(
             f"Postgres at {url.host}:{url.port} ({POSTGRES_VARIABLE}) lets nobody in: {error.orig}"
         ) from None

@@ -13,7 +13,7 @@ import sqlalchemy
 from mlflow_server import free_port
 from stack_case import running_stack
 
-from pipeline.errors import OutageError
+from pipeline.errors import OutageError, UserError
 from pipeline.stack.postgres import make_databases
 from pipeline.stack.settings import postgres_url
 
@@ -63,10 +63,10 @@ def test_missing_databases_are_made(postgres: str) -> None:
 
 
 def test_a_server_that_lets_nobody_in_is_told_without_the_password(postgres: str) -> None:
-    """A wrong password and a server that is away are outages that name the setting."""
+    """A wrong password is the user's mistake, a server that is away an outage; both name the setting."""
     wrong = postgres.replace("s3cret%20word", "wrong-word")
-    for server in (wrong, "postgresql://loop:wrong-word@127.0.0.1:1"):
-        with pytest.raises(OutageError, match="SEGLOOP_POSTGRES") as caught:
+    for server, fault in ((wrong, UserError), ("postgresql://loop:wrong-word@127.0.0.1:1", OutageError)):
+        with pytest.raises(fault, match="SEGLOOP_POSTGRES") as caught:
             make_databases(server)
         assert "wrong-word" not in str(caught.value)
 
