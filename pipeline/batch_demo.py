@@ -22,7 +22,7 @@ from pipeline.taxonomy import load_taxonomy
 
 def main(
     folder: Annotated[Path, typer.Argument(help="The batch's folder to make, such as inbox/may.")],
-    scenes: Annotated[int, typer.Option(min=1, help="How many; each is a group of its own.")] = 40,
+    scenes: Annotated[int, typer.Option(min=1, help="How many, each a group; a first dataset needs hundreds.")] = 600,
     seed: Annotated[int | None, typer.Option(help="In place of the parameter; another one, other scenes.")] = None,
     taxonomy: Annotated[Path, typer.Option(help="The taxonomy.")] = Path("data/taxonomy.yaml"),
     params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),

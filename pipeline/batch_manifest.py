@@ -68,7 +68,8 @@ def write_manifest(folder: Path, said: dict[str, object], limits: BatchLimits) -
     """
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     if not paths:
-        raise UserError(f"{folder} has no files. A batch is a folder with images and masks: docs/inbox.md.")
+        what = "has no files" if folder.is_dir() else "is no folder"
+        raise UserError(f"{folder} {what}. A batch is a folder with images and masks: docs/inbox.md.")
     files = tuple(
         ManifestFile(path=path.relative_to(folder).as_posix(), sha256=sha256_file(path), bytes=path.stat().st_size)
         for path in progress(paths, total=len(paths), label="digesting")

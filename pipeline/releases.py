@@ -32,7 +32,7 @@ def main() -> None:
             print(f"{', '.join(purge.releases)} no longer whole: {len(purge.items)} item(s) {purge.reason}")
     lacking = [tag for tag in tags if there is not None and tag not in there]
     if lacking:
-        print(f"in this repository only: {', '.join(lacking)}. `segloop release` pushes it, unless with --no-push")
+        print(f"in this repository only: {', '.join(lacking)}. `segloop release` pushes it, unless told not to")
 
 
 def pushed(git: Git) -> dict[str, str] | None:

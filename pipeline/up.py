@@ -43,7 +43,8 @@ def main(
     began = time.monotonic()
     root, omitted = Path(), frozenset(without or ())
     if not omitted <= set(NAMES):
-        raise UserError(f"There is no process {sorted(omitted - set(NAMES))}. Choose from {', '.join(NAMES)}.")
+        unknown = ", ".join(sorted(omitted - set(NAMES)))
+        raise UserError(f"There is no process {unknown}. Choose from {', '.join(NAMES)}.")
     section = read_section(StackParams, "stack", params)
     stack = make_stack(root, section, os.environ, offset=port_offset, without=omitted)
     with alone(stack):

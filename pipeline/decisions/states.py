@@ -40,8 +40,8 @@ FROM: Mapping[Kind, frozenset[State]] = {
 NEXT = {
     State.REGISTERED: "`segloop gate` judges it",
     State.BLOCKED: "its gate did not pass; `segloop gate --again` judges it anew once it can pass",
-    State.GATED: "`segloop review` decides on it",
-    State.REVIEW_ASKED: "`segloop review` decides on it",
+    State.GATED: "a reviewer decides on it, by `segloop review` or where Airflow asks",
+    State.REVIEW_ASKED: "a reviewer decides on it, by `segloop review` or where Airflow asks",
     State.APPROVED: "`segloop promote` promotes it",
     State.REJECTED: "another `segloop review` may decide otherwise",
     State.CHAMPION: "it serves; `segloop rollback` takes it back",

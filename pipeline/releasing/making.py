@@ -10,7 +10,7 @@ from pydantic import Field
 from pipeline.catalog import CatalogParams
 from pipeline.errors import UserError
 from pipeline.files import sha256_file
-from pipeline.params import Section, read_section
+from pipeline.params import Section, read_section, read_yaml
 from pipeline.releasing.accepted import accepted_file
 from pipeline.releasing.card import card_files
 from pipeline.releasing.comparison import Items
@@ -116,7 +116,7 @@ class Making:
     def files(self) -> list[Path]:
         """The files of the release, as far as they are there; a ledger inside the dataset is DVC's."""
         ledger = [] if self.paths.splits.is_relative_to(self.paths.path) else [self.paths.splits]
-        acts = [DECISIONS, RECORD]
+        acts = [DECISIONS, RECORD, *self.taken]
         told = [*card_files(self.tag), accepted_file(self.tag)]
         pointer = self.pointer.files
         # The validation has brought it up to date. Beside an edited dvc.yaml it says what no commit would explain.
@@ -126,10 +126,17 @@ class Making:
         listed = [*pointer, *lock, *ledger, TAXONOMY, PARAMS, CONFIG, *own, *acts, *told]
         return [file for file in listed if (self.root / file).exists()]
 
+    @property
+    def taken(self) -> list[Path]:
+        """The inbox's verdicts on batches, which grow beside a release; without them git would forget what came."""
+        section = read_yaml(self.root / PARAMS).get("inbox")
+        ledger = Path(str(section.get("ledger", ""))) if isinstance(section, dict) else Path()
+        return [ledger] if ledger.name and not ledger.is_absolute() else []
+
     def digests(self) -> dict[Path, str]:
         """The digests of the files that the release takes as it finds them: all but those that it writes itself."""
         written = {LOCK, CONFIG, *self.pointer.files, *card_files(self.tag), accepted_file(self.tag)} - {GRAPH}
-        return {file: sha256_file(self.root / file) for file in self.files if file not in written}
+        return {file: sha256_file(self.root / file) for file in self.files if file not in {*written, *self.taken}}
 
     def way_out(self, remote: str) -> str:
         """What to do where somebody else released or pushed in between; the commands are lines of their own.

@@ -6,7 +6,7 @@ import socket
 import psutil
 
 from pipeline.errors import UserError
-from pipeline.stack.settings import HOST, OFFSET_VARIABLE, Stack
+from pipeline.stack.settings import HOST, MARKER, OFFSET_VARIABLE, Stack
 
 LISTENERS = {"airflow": "api-server", "mlflow": "mlflow", "promoter": "promoter", "reports": "reports"}
 
@@ -54,6 +54,8 @@ def holder(port: int) -> str:
     if not pids:
         return "a process of another user"
     try:
-        return f"{psutil.Process(pids[0]).name()} (pid {pids[0]})"
+        process = psutil.Process(pids[0])
+        stack = process.environ().get(MARKER)
+        return f"{process.name()} (pid {pids[0]}{f', of the stack of {stack}' if stack else ''})"
     except psutil.Error:
         return f"pid {pids[0]}"

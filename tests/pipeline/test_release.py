@@ -312,6 +312,13 @@ def test_a_dry_run_names_where_it_would_push(released: Workspace, no_push: bool,
     assert f"'origin' ({bare}): branch {released.ok('git', 'branch', '--show-current').strip()}, data/v1" in line
 
 
+def test_the_inboxs_verdicts_are_in_the_commit(released: Workspace) -> None:
+    """Who clones the release knows which batches it has taken."""
+    released.set_params({"inbox": {"ledger": "data/inbox.csv"}})
+    (released.root / "data/inbox.csv").write_text("batch\n")
+    assert Path("data/inbox.csv") in begun(released).files
+
+
 def test_the_lock_that_the_validation_wrote_is_in_the_commit(released: Workspace) -> None:
     """A release with new items leaves nothing of DVC's uncommitted."""
     add_batch(released, "second", more_items(3, seed=7))

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +12,8 @@ from stack_case import HOST, STACK, free_offset
 
 from pipeline.errors import UserError
 from pipeline.params import parse
-from pipeline.stack.ports import assert_free, is_free
-from pipeline.stack.settings import Stack, StackParams
+from pipeline.stack.ports import assert_free, holder, is_free
+from pipeline.stack.settings import MARKER, Stack, StackParams
 
 
 @pytest.fixture
@@ -42,6 +44,21 @@ def test_a_taken_port_is_told_with_its_holder_and_the_settings(stack: Stack, tak
     assert all(word in said for word in (str(taken), "mlflow", "stack.mlflow_port", "SEGLOOP_PORT_OFFSET"))
     assert f"pid {os.getpid()}" in said
     assert f"which is {stack.offset} now" in said
+
+
+def test_another_stack_is_named(stack: Stack) -> None:
+    """Whoever has two checkouts is told in which one to stop."""
+    listen = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", listen],
+        env=os.environ | {MARKER: "/the/other"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert "of the stack of /the/other" in holder(int(process.stdout.readline()))
+        process.kill()
 
 
 def test_a_port_of_what_is_left_out_may_be_taken(stack: Stack, taken: int) -> None:

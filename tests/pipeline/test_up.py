@@ -39,7 +39,7 @@ def segloop(project: Workspace, *words: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--without", "nginx"], "There is no process ['nginx']"),
+        (["--without", "nginx"], "There is no process nginx"),
         (["--port-offset", "70000"], "--port-offset"),
         (["--params", "none.yaml"], "none.yaml"),
     ],
