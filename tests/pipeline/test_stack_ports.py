@@ -46,7 +46,7 @@ def test_a_taken_port_is_told_with_its_holder_and_the_settings(stack: Stack, tak
     assert f"which is {stack.offset} now" in said
 
 
-def test_another_stack_is_named(stack: Stack) -> None:
+def test_another_stack_is_named() -> None:
     """Whoever has two checkouts is told in which one to stop."""
     listen = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
     with subprocess.Popen(
