@@ -33,7 +33,13 @@ ANSWER_TIMEOUT_S = 3
 WEB = ("http", "https")
 BAD_REQUEST, TIMED_OUT, TOO_MANY, SERVER_FAULT = 400, 408, 429, 500
 NO_RIGHTS = (401, 403)
-AGAIN = "Start it or set MLFLOW_TRACKING_URI, then run the command again: nothing is lost, it completes."
+NO_CONNECTION = re.compile(r"(API request to \S+ failed with exception )?\w+ConnectionPool\(.*by (\w+)\(.*", re.DOTALL)
+AGAIN = "Start it (`segloop up`) or mend MLFLOW_TRACKING_URI, then run the command again: nothing is lost."
+RIGHTS = (401, 403)
+NO_CONNECTION = re.compile(r"(API request to \S+ failed with exception )?\w+ConnectionPool\(.*by (\w+)\(.*", re.DOTALL)
+AGAIN = (
+    "Start it (`segloop up`), or mend MLFLOW_TRACKING_URI, then run the command again: nothing is lost, it completes."
+)
 RIGHTS = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD name the account; its rights are MLflow's to give."
 SERVED = "mlflow-artifacts URI was supplied"
 SERVED_TEXT = (
@@ -258,4 +264,6 @@ def _away() -> tuple[type[Exception], ...]:
 
 
 def _away_text(what: str, remedy: str = AGAIN) -> str:
-    return without_secrets(f"MLflow at {_uri()} {what}. {remedy}")
+    # A client that finds nobody says it in its objects' own words.
+    said = NO_CONNECTION.sub(r"no connection (\2)", what)
+    return without_secrets(f"MLflow at {_uri()} {said}. {remedy}")
