@@ -155,8 +155,11 @@ class Git:
         done = self._run(("ls-remote", "--tags", "--refs", remote, f"refs/tags/{PATTERN}"))
         if done.returncode:
             said = without_secrets(done.stderr.strip())
+            here = Path(self.remote_url(remote)).expanduser().is_dir()  # Landlock hides files, and no folders
+            made = " If it was made after `segloop up`, tasks cannot read it: `segloop down`, then `segloop up`."
             raise OutageError(
                 f"The git remote '{remote}' does not answer: {said}. Try again, or check `git remote -v`."
+                f"{made if here else ''}"
             )
         pairs = (line.split("\t") for line in done.stdout.splitlines())
         found = {name.removeprefix("refs/tags/"): sha for sha, name in pairs}

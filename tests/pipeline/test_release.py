@@ -291,6 +291,14 @@ def test_releases_older_than_the_git_remote_reach_it(released: Workspace) -> Non
     assert all(f"refs/tags/{tag}" in refs for tag in ("data/v1", "data/v2"))
 
 
+def test_a_git_remote_that_cannot_be_read_is_told_with_the_likely_cause(released: Workspace) -> None:
+    """Tasks of a stack cannot read what was made beside it since; the folder is there all the same."""
+    bare = git_remote(released)
+    (bare / "HEAD").unlink()
+    with pytest.raises(OutageError, match="If it was made after `segloop up`"):
+        begun(released)
+
+
 @pytest.mark.parametrize("by", ["--no-push", "release.push_git"])
 def test_without_a_push_the_git_remote_stays_as_it_is(
     released: Workspace, capsys: pytest.CaptureFixture[str], by: str
