@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from pipeline.errors import OutageError, UserError, VerdictError
 from pipeline.images import Limits
 from pipeline.inboxes.folder import FolderStore
 from pipeline.inboxes.ingestion import Ingestion
-from pipeline.inboxes.ledger import read_judged
+from pipeline.inboxes.ledger import moment_of, read_judged, rejected_since
 from pipeline.inboxes.manifest import BatchLimits
 from pipeline.inboxes.outcomes import Fate, Outcome, show
 from pipeline.inboxes.s3 import SCHEME, Connection, S3Store
@@ -63,6 +63,9 @@ def main(
         str | None, typer.Argument(help="s3://BUCKET/PREFIX/ or a folder, if not params' inbox.url.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done; change nothing.")] = False,
+    since: Annotated[
+        str | None, typer.Option(help="Also tell of batches rejected from this moment on, as by an earlier try.")
+    ] = None,
     rejected: Annotated[Path, typer.Option(help="Folder of the lists of rejected items.")] = Path("data/rejected"),
     taxonomy: Annotated[Path, typer.Option(help="The taxonomy.")] = Path("data/taxonomy.yaml"),
     params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
@@ -74,6 +77,7 @@ def main(
 
     Example: segloop inbox s3://annotations/outbox/ --dry-run
     """
+    begun = _begun(since)
     settings = read_section(InboxParams, "inbox", params)
     paths = read_section(DatasetParams, "dataset", params)
     refuse_stage_outs([paths.path / "batch", paths.splits], Path.cwd())
@@ -91,7 +95,16 @@ def main(
     # One run at a time: two would fetch into the same files.
     with nullcontext() if dry_run else locked(settings.staging / "run"):
         outcomes = _take_all(taker, dry_run=dry_run)
-    _conclude(outcomes, paths.path, settings.ledger, dry_run=dry_run)
+    earlier = [] if begun is None else [row.batch for row in rejected_since(settings.ledger, begun)]
+    _conclude(outcomes, earlier, dry_run=dry_run, next_step=f"dvc add {paths.path}, git add {settings.ledger}")
+
+
+def _begun(since: str | None) -> datetime | None:
+    if since is None:
+        return None
+    if moment := moment_of(since):
+        return moment
+    raise UserError(f"--since is a time with its zone, such as 2026-05-01T12:00:00+00:00; received {since!r}.")
 
 
 def open_store(url: str, connection: Connection) -> Store:
@@ -153,18 +166,22 @@ def _sweep(taker: Taker) -> None:
             shutil.rmtree(folder)
 
 
-def _conclude(outcomes: list[Outcome], dataset: Path, ledger: Path, *, dry_run: bool) -> None:
+def _conclude(outcomes: list[Outcome], earlier: list[str], *, dry_run: bool, next_step: str) -> None:
+    """Tells what came of it; of batches rejected earlier too, since whoever rejected them may have died before."""
     fates = [each.fate for each in outcomes]
-    tell(rejected=[each.batch for each in outcomes if each.fate is Fate.REJECTED])
+    rejected = list(dict.fromkeys([*earlier, *(each.batch for each in outcomes if each.fate is Fate.REJECTED)]))
+    tell(rejected=rejected)
     if not outcomes:
         print("No batch is in the inbox.")
     if Fate.ACCEPTED in fates and not dry_run:
-        print(f"next: dvc add {dataset}, git add {ledger}, then dvc repro")
+        print(f"next: {next_step}, then dvc repro")
+    what = "would be rejected" if dry_run else "rejected; the reasons are in their report.json, too"
+    said = f"{len(rejected)} batch(es) {what}: {', '.join(rejected)}." if rejected else ""
     if Fate.POSTPONED in fates:
-        raise OutageError(f"{fates.count(Fate.POSTPONED)} batch(es) could not be taken now. Run again later.")
-    if Fate.REJECTED in fates:
-        what = "would be rejected" if dry_run else "rejected; the reasons are in their report.json, too"
-        raise VerdictError(f"{fates.count(Fate.REJECTED)} batch(es) {what}.")
+        away = f"{fates.count(Fate.POSTPONED)} batch(es) could not be taken now. Run again later."
+        raise OutageError(" ".join(filter(None, [away, said])))
+    if rejected:
+        raise VerdictError(said)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.jobs.snapshot import project_root
 from pipeline.outcome import tell
 from pipeline.releasing.git import Git
-from pipeline.run_workspace import branch_of, make_run
+from pipeline.run_workspace import RunRecord, branch_of, make_run
 from pipeline.workspaces import parse_overrides
 
 LATEST = "latest"
@@ -38,13 +38,26 @@ def main(
         workspace=str(made.folder), key=made.key, release=release, commit=made.commit,
         branch=branch_of(made.key), finished=made.finished, held_by=made.held_by, **known,
     )  # fmt: skip
-    if made.finished:
-        print(f"nothing to do: run {made.key} on {release} has finished; its record: git show {branch_of(made.key)}")
+    if made.record and made.finished:
+        said = _done(release, made.record)
+        tell(said=said)
+        print(f"nothing to do: {said}")
         return
     if made.held_by:
         print(f"{made.folder} is the workspace of {made.held_by}, and was left alone")
         return
     print(made.folder)
+
+
+def _done(release: str, record: RunRecord) -> str:
+    """Why there is nothing to do, what would be something, and where the result is."""
+    verdict = f" (gate: {record.verdict})" if record.verdict else ""
+    result = f"registered version {record.version}{verdict}" if record.version else "registered no version"
+    return (
+        f"run {record.key} on {release} has finished, and {result}. Training again on the same data, code and params "
+        "gives the same model: release new data, or change params.yaml or code and commit. Its record: "
+        f"git show {branch_of(record.key)}"
+    )
 
 
 def newest(root: Path) -> str:

@@ -6,7 +6,8 @@ from airflow.sdk import Asset
 
 REMEMBERED = 100  # events looked back on
 
-# Without partitions a busy consumer swallows events (apache/airflow#56050); with them every key gets its own run.
+# Without partitions a busy consumer swallows events (apache/airflow#56050); with them every key gets its own run. An
+# event without a key wakes nobody, and neither does one that comes while its consumer is paused.
 DATASET = Asset(name="dataset", uri="segloop://dataset", group="segloop")  # key: the release's tag
 RETRAIN = Asset(name="retrain", uri="segloop://retrain", group="segloop")  # key: an id of the evidence
 CANDIDATE = Asset(name="candidate", uri="segloop://candidate", group="segloop")  # key: the version's number

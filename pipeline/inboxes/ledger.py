@@ -3,6 +3,7 @@
 import csv
 import io
 from dataclasses import astuple, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 
 from pipeline.errors import UserError
@@ -56,6 +57,35 @@ def read_judged(path: Path) -> list[Judged]:
                 f"{path}, line {number}: expected {','.join(HEADER)}; received {line}. Restore it from git."
             )
     return [Judged(*map(as_meant, line)) for line in lines[1:]]
+
+
+def rejected_since(path: Path, since: datetime) -> list[Judged]:
+    """The verdicts `rejected` that were given from a moment on, whichever run of the command gave them.
+
+    Args:
+        path: The ledger.
+        since: The moment, with its time zone.
+
+    Raises:
+        UserError: The ledger is damaged, or does not say when a batch was rejected.
+    """
+    found = [(moment_of(row.at), row) for row in read_judged(path) if row.verdict == REJECTED]
+    for moment, row in found:
+        if moment is None:
+            raise UserError(
+                f"{path} does not say when the batch {row.batch!r} was judged: received {row.at!r}, expected a time "
+                "such as 2026-05-01T12:00:00+00:00. Restore it from git."
+            )
+    return [row for moment, row in found if moment and moment >= since]
+
+
+def moment_of(text: str) -> datetime | None:
+    """The moment that a text names in ISO 8601, with its time zone; None where it names none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def append_judged(path: Path, row: Judged) -> None:

@@ -166,7 +166,7 @@ class Taker:
 
     def _settle(self, found: Found, fate: Fate, note: str, extra: Mapping[str, object]) -> Outcome:
         """Writes the verdict down, then moves the batch: whoever dies in between finds the verdict again."""
-        at = datetime.now(UTC).isoformat(timespec="seconds")
+        at = datetime.now(UTC).isoformat()  # in full: `rejected_since` compares it with moments
         row = Judged(found.digest, found.batch, fate.value, at, found.uploaded, note)
         write_json(self._report(found), {**_as_report(row), **extra})
         append_judged(self.ledger, row)

@@ -1,12 +1,13 @@
 """Tests of the inbox's ledger: appended to, read back, refused when damaged."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.inboxes.ledger import Judged, append_judged, read_judged
+from pipeline.inboxes.ledger import Judged, append_judged, read_judged, rejected_since
 
 ROW = Judged(
     "ab" * 32, "may", "rejected", "2026-05-01T12:00:00+00:00", "2026-05-01T11:00:00+00:00", 'no "mask",\nfor a'
@@ -56,3 +57,23 @@ def test_a_damaged_ledger_is_refused(tmp_path: Path, case: str) -> None:
     file.write_bytes(DAMAGED[case])
     with pytest.raises(UserError, match=r"inbox\.csv"):
         read_judged(file)
+
+
+def test_what_was_rejected_since_a_moment_is_told(tmp_path: Path) -> None:
+    """The moment counts, in whatever time zone it is named; neither earlier verdicts nor other ones are told."""
+    file = tmp_path / "inbox.csv"
+    at = {"early": "11:59:59.999999", "just": "12:00:00", "late": "12:00:01.5", "good": "12:00:02"}
+    for number, (batch, time) in enumerate(at.items()):
+        verdict = "accepted" if batch == "good" else "rejected"
+        append_judged(file, Judged(f"{number:064}", batch, verdict, f"2026-05-01T{time}+00:00", "", ""))
+    noon = datetime(2026, 5, 1, 14, tzinfo=timezone(timedelta(hours=2)))
+    assert [row.batch for row in rejected_since(file, noon)] == ["just", "late"]
+
+
+@pytest.mark.parametrize("at", ["", "yesterday", "2026-05-01T12:00:00"])
+def test_a_verdict_without_its_moment_is_damage(tmp_path: Path, at: str) -> None:
+    """Whether it is to be told cannot be known: the message names the batch."""
+    file = tmp_path / "inbox.csv"
+    append_judged(file, replace(ROW, at=at))
+    with pytest.raises(UserError, match="'may'"):
+        rejected_since(file, datetime.fromisoformat("2026-05-01T00:00:00+00:00"))

@@ -1,45 +1,26 @@
 """The workspace of a run: made once by what it trains, recorded on a branch, removed only when nothing works in it."""
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pytest
 import release_case
 import yaml
-from job_case import JOBS
-from release_case import add_batch, light_project, more_items, tag_by_hand
+from release_case import add_batch, more_items, tag_by_hand
+from run_case import at_once, commit, evaluated, inside, make, make_released, told
 from workspace import Workspace
 
-from pipeline import workspace_commit, workspace_make, workspace_remove
+from pipeline import workspace_commit, workspace_remove
 from pipeline.errors import UserError
 from pipeline.files import sha256_file
 from pipeline.releasing.purged import RECORD, Purge, append_purge
-
-GRAPH = """
-stages:
-  evaluate:
-    cmd: "true"
-metrics:
-  - data/evaluation/metrics.json
-"""
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A project with a release."""
-    project = light_project(tmp_path_factory.mktemp("runs") / "workspace")
-    (project.root / "dvc.yaml").write_text(GRAPH)
-    (project.root / ".gitignore").write_text((project.root / ".gitignore").read_text() + "/.segloop/\n")
-    file = project.root / "params.yaml"
-    more = {"jobs": JOBS, "workspace": {"max_report_bytes": 10_000}}
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | more))
-    tag_by_hand(project, "data/v1")
-    return project
+    return make_released(tmp_path_factory.mktemp("runs") / "workspace")
 
 
 @pytest.fixture
@@ -50,52 +31,6 @@ def project(template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(copy.root / ".site"))
     monkeypatch.delenv("SEGLOOP_ROOT", raising=False)
     return copy
-
-
-@contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """Lets a command work in a folder, and forgets what an earlier one told."""
-    with chdir(folder):
-        yield
-
-
-def told(project: Workspace) -> dict[str, object]:
-    """What commands told their caller."""
-    content = json.loads((project.root.parent / "told.json").read_text())
-    assert isinstance(content, dict)
-    return content
-
-
-def make(project: Workspace, *changes: str) -> Path:
-    """Makes the workspace of a run."""
-    with inside(project.root):
-        workspace_make.main("data/v1", list(changes))
-    return Path(str(told(project)["workspace"]))
-
-
-def evaluated(folder: Path) -> Path:
-    """The workspace with what a run leaves in it."""
-    metrics = folder / "data/evaluation/metrics.json"
-    metrics.parent.mkdir(parents=True, exist_ok=True)
-    metrics.write_text('{"miou": 0.7}')
-    (folder / "dvc.lock").write_text("schema: '2.0'\n")
-    return folder
-
-
-def commit(folder: Path, version: str = "4") -> None:
-    """Records the end of a run."""
-    with inside(folder):
-        workspace_commit.main(version=version, verdict="passed")
-
-
-def test_a_workspace_has_one_owner_at_a_time(project: Workspace) -> None:
-    """Another is told whose it is; once the owner's work is over, it is taken over by name."""
-    holders = []
-    for owner, instead_of in (("a", None), ("b", None), ("a", None), ("b", "a"), ("a", None), ("a", "c")):
-        with inside(project.root):
-            workspace_make.main("data/v1", owner=owner, instead_of=instead_of)
-        holders.append(told(project)["held_by"])
-    assert holders == [None, "a", None, None, "b", "b"]
 
 
 def test_the_same_run_has_the_same_workspace(project: Workspace) -> None:
@@ -220,7 +155,14 @@ def test_a_finished_run_is_a_no_op_that_says_so(project: Workspace, capsys: pyte
     assert make(project) == folder
     assert not folder.exists()
     assert (told(project)["finished"], told(project)["version"]) == (True, "4")
-    assert f"run {folder.name} on data/v1 has finished" in capsys.readouterr().out
+    said = str(told(project)["said"])
+    assert f"nothing to do: {said}" in capsys.readouterr().out
+    for part in (
+        f"run {folder.name} on data/v1 has finished, and registered version 4 (gate: passed)",
+        "Training again on the same data, code and params gives the same model: release new data, or change",
+        f"git show runs/{folder.name}",
+    ):
+        assert part in said
 
 
 def test_a_failed_run_may_be_run_again(project: Workspace) -> None:
@@ -231,18 +173,6 @@ def test_a_failed_run_may_be_run_again(project: Workspace) -> None:
     assert make(project) == folder
     assert told(project)["finished"] is False
     assert folder.exists()
-
-
-def at_once(project: Workspace, *commands: list[str]) -> list[dict[str, str]]:
-    """Runs commands at the same time, which must succeed, and gives what they told."""
-    started = []
-    for number, words in enumerate(commands):
-        told_to = str(project.root.parent / f"told-{number}.json")
-        environment = {**os.environ, "SEGLOOP_OUTCOME": told_to, "PYTHONPATH": str(release_case.ROOT)}
-        command = [sys.executable, "-m", *words]
-        started.append((told_to, subprocess.Popen(command, cwd=project.root, env=environment)))
-    assert [process.wait(timeout=240) for _, process in started] == [0] * len(started)
-    return [json.loads(Path(told_to).read_text()) for told_to, _ in started]
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(project: Workspace) -> None:
