@@ -35,11 +35,6 @@ BAD_REQUEST, TIMED_OUT, TOO_MANY, SERVER_FAULT = 400, 408, 429, 500
 NO_RIGHTS = (401, 403)
 NO_CONNECTION = re.compile(r"(API request to \S+ failed with exception )?\w+ConnectionPool\(.*by (\w+)\(.*", re.DOTALL)
 AGAIN = "Start it (`segloop up`) or mend MLFLOW_TRACKING_URI, then run the command again: nothing is lost."
-RIGHTS = (401, 403)
-NO_CONNECTION = re.compile(r"(API request to \S+ failed with exception )?\w+ConnectionPool\(.*by (\w+)\(.*", re.DOTALL)
-AGAIN = (
-    "Start it (`segloop up`), or mend MLFLOW_TRACKING_URI, then run the command again: nothing is lost, it completes."
-)
 RIGHTS = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD name the account; its rights are MLflow's to give."
 SERVED = "mlflow-artifacts URI was supplied"
 SERVED_TEXT = (
