@@ -8,7 +8,7 @@ answer from Airflow's API, checks who gave it and what was shown, judges the gat
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, PartitionedAssetTimetable
 
-from orchestration import settings
+from orchestration import alerts, settings
 from orchestration.approval import REASON, ReasonedApproval
 from orchestration.assets import CANDIDATE
 from orchestration.command import NO_OPTION, OPTIONAL, Command
@@ -18,6 +18,7 @@ with declare(
     "promotion",
     doc=__doc__,
     schedule=PartitionedAssetTimetable(assets=CANDIDATE),
+    is_paused_upon_creation=False,  # an event that comes while it is paused is lost
     tags=["model", "review"],
     params={
         "version": Param(
@@ -56,6 +57,7 @@ with declare(
         words=["{{ run_id }}"],
         tells=["outcome"],
         trigger_rule="all_done",
-        doc_md="Has the promoter read the answer, and do what it says.",
+        on_success_callback=alerts.Outcome(),
+        doc_md="Has the promoter read the answer, and do what it says; whoever is alerted of failures hears of it.",
     )
     question >> approve >> answered >> promote

@@ -1,10 +1,11 @@
 """Trains on a release of the dataset, in a workspace of its own, and judges the model against the champion.
 
-Woken by a new release, by a `retrain` event, or by hand. The tasks between `begin` and `track` are the stages of
-dvc.yaml. The same release with the same code and params is done once: a second run says so and skips, also beside a
-first that is still at it. At the end
-stands a candidate for review, unless the gate found it wanting; the dossier is written either way. Where the model is
-the one that serves already, there is nothing to judge: that is recorded, and all is well.
+Woken by a new release, by a `retrain` event, or by hand. A `retrain` event asks for the newest release with today's
+code and params; its partition key, which it must have, is an id of the evidence. The tasks between `begin` and `track`
+are the stages of dvc.yaml. The same release with the same code and params is done once: a second run says so and skips,
+also beside a first that is still at it. At the end stands a candidate for review, unless the gate found it wanting; the
+dossier is written either way. Where the model is the one that serves already, there is nothing to judge: that is
+recorded, and all is well.
 """
 
 from typing import Any
@@ -27,6 +28,9 @@ RELEASE = (
 VERSION = "{{ ti.xcom_pull('register')['version'] }}"
 IS_CHAMPION = "(ti.xcom_pull('register') or {}).get('is_champion')"
 VERDICT = "(ti.xcom_pull('gate') or {}).get('verdict', '')"
+# Where the task failed or was cleared, there is no address, and no link.
+RUN_PAGE = {"MLflow run": "{{ (ti.xcom_pull('track') or {}).get('run_url') or '' }}"}
+VERSION_PAGE = {"MLflow version": "{{ (ti.xcom_pull('register') or {}).get('version_url') or '' }}"}
 PUBLISHED = {
     "validate": {"Data Docs": "data/validation/docs"},
     "evaluate": {"Pictures": "data/evaluation/gallery", "Figures": "data/evaluation"},
@@ -36,6 +40,7 @@ with declare(
     "training",
     doc=__doc__,
     schedule=PartitionedAssetTimetable(assets=DATASET | RETRAIN),
+    is_paused_upon_creation=False,  # an event that comes while it is paused is lost
     tags=["model"],
     max_active_runs=settings.loop()["trainings_at_once"],
     params={
@@ -52,10 +57,10 @@ with declare(
             description="Params of this run: train.max_epochs=2, one a line.",
         ),
         "launcher": Param(
-            settings.launcher(),
-            type="string",
-            enum=["local", "ray", "kubernetes"],
-            description="Where the GPU job runs.",
+            None,
+            type=OPTIONAL,
+            enum=[None, "local", "ray", "kubernetes"],
+            description=f"Where the GPU job runs; empty: jobs.launcher, in params.yaml {settings.launcher()}.",
         ),
     },
 ) as dag:
@@ -73,7 +78,7 @@ with declare(
         name: Job(
             task_id=name,
             stage=name,
-            launcher="{{ params.launcher }}",
+            launcher="{{ params.launcher or '' }}",
             folder=WORKSPACE,
             pool=GPU,
             execution_timeout=settings.limit("train"),
@@ -93,13 +98,21 @@ with declare(
     for name, before in stages().items():
         [begin, *(tasks[each] for each in before)] >> tasks[name]
 
-    track = Command(task_id="track", module="pipeline.track", folder=WORKSPACE, link={"MLflow run": "run_url"})
+    track = Command(
+        task_id="track",
+        module="pipeline.track",
+        folder=WORKSPACE,
+        link={"MLflow run": "run_url"},
+        doc_md="Records the training in MLflow: its settings, curves, figures, and the dataset that it was made of.",
+    )
     register = Command(
         task_id="register",
         module="pipeline.register",
         folder=WORKSPACE,
         tells=["version"],
         link={"MLflow version": "version_url"},
+        see=RUN_PAGE,
+        doc_md="Registers the model with its evaluation as a version in MLflow; one that is there already is found.",
     )
     gate = Command(
         task_id="gate",
@@ -109,6 +122,7 @@ with declare(
         when=f"{{{{ '' if {IS_CHAMPION} else 'judge' }}}}",
         accept=[FAILED_VERDICT],  # the dossier tells why, before the run fails
         tells=["verdict", "gate_digest"],
+        see=RUN_PAGE | VERSION_PAGE,
         doc_md="Judges the version against the service levels and the champion, unless it is the champion itself.",
     )
     dossier = Command(
@@ -118,6 +132,7 @@ with declare(
         folder=WORKSPACE,
         tells=["dossier"],
         publish={"Dossier": "{dossier}"},
+        see=RUN_PAGE | VERSION_PAGE,
         doc_md="Writes the page that a reviewer looks at before deciding.",
     )
 

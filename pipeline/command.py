@@ -54,20 +54,13 @@ def run(main: Callable[..., None], argv: list[str] | None = None, *, name: str |
 def exit_code(call: Callable[[], object]) -> int:
     """Calls a command and turns its outcome into an exit code, printing what went wrong to stderr.
 
-    Whoever called the command learns by a fact that exit code 1 was meant: it is also Python's own for a crash.
+    Whoever called the command learns by a fact that exit code 1 was meant: it is also Python's own for a crash, and
+    that of a library that gives up.
     """
-    try:
-        code = _exit_code(call)
-    except SystemExit as end:
-        _tell_of(end.code)
-        raise
-    _tell_of(code)
-    return code
-
-
-def _tell_of(code: object) -> None:
+    code = _exit_code(call)
     if code == VerdictError.exit_code:
         tell(ended="verdict")
+    return code
 
 
 def _exit_code(call: Callable[[], object]) -> int:

@@ -1,6 +1,6 @@
 """Action: ends a stage's job with all its processes."""
 
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,27 +8,25 @@ import typer
 
 from pipeline.command import run
 from pipeline.jobs.submission import Jobs
-from pipeline.jobs.watch import is_followed
 from pipeline.outcome import tell
 
 
 def main(
     stage: Annotated[str, typer.Argument(help="The stage, as it was submitted.")],
     unless_followed: Annotated[
-        float | None, typer.Option(min=0, help="Wait so many seconds first, and leave a job that is followed then.")
+        float | None,
+        typer.Option(min=0, help="Wait so many seconds first, and leave a job that anybody follows meanwhile."),
     ] = None,
 ) -> None:
     """End a stage's job with all its processes; what it had finished stays, and a later attempt goes on from there.
 
     Example: segloop job cancel train
     """
-    workspace = Path.cwd()
-    if unless_followed is not None:
-        time.sleep(unless_followed)
-        if is_followed(workspace, stage):
-            print(f"{stage}: is followed, and left alone")
-            return
-    standing = Jobs(workspace).cancel(stage)
+    jobs = Jobs(Path.cwd(), partial(print, flush=True))
+    standing = jobs.cancel(stage) if unless_followed is None else jobs.give_up(stage, unless_followed)
+    if standing is None:
+        print(f"{stage}: is followed, and left alone")
+        return
     tell(state=standing.state, attempt=standing.attempt)
     print(f"{stage}: {standing.state}")
 

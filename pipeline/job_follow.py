@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from pipeline.command import run
-from pipeline.errors import UserError
-from pipeline.jobs.launcher import State
-from pipeline.jobs.submission import Jobs
-from pipeline.jobs.watch import following
+from pipeline.errors import OutageError, VerdictError
+from pipeline.jobs.launcher import Standing, State
+from pipeline.jobs.submission import Jobs, Record
 from pipeline.outcome import tell
 
 
@@ -25,16 +24,33 @@ def main(
     jobs = Jobs(Path.cwd())
     record, standing = jobs.record(stage), jobs.standing(stage)
     if standing.attempt:
-        with following(jobs.workspace, stage):
-            for piece in jobs.launcher(record).follow(record.name):
-                print(piece, end="", flush=True)
-        standing = jobs.standing(stage)
+        standing = _followed(jobs, record)
     elif standing.state is not State.SUCCEEDED:
-        raise UserError(f"No job of '{stage}' was ever started: segloop job submit {stage}")
-    tell(state=standing.state, attempt=standing.attempt, code=standing.code)
+        jobs.launcher(record)  # where Airflow alone knows of the job, this says so
+    by_hand = jobs.is_cancelled_by_hand(record, standing)
+    tell(state=standing.state, attempt=standing.attempt, code=standing.code, by_hand=by_hand)
     print(f"{stage}: {standing.state}" + (f", exit code {standing.code}" if standing.code else ""))
+    _end_as(stage, standing)
+
+
+def _followed(jobs: Jobs, record: Record) -> Standing:
+    with jobs.watch(record).following():
+        for piece in jobs.launcher(record).follow(record.name):
+            print(piece, end="", flush=True)
+        return jobs.standing(record.stage)
+
+
+def _end_as(stage: str, standing: Standing) -> None:
+    """Ends this process as the job ended; only one that succeeded has nothing to say."""
+    if standing.code == VerdictError.exit_code:
+        raise VerdictError(f"The verdict of '{stage}' is no; its own words stand above.")
     if standing.code:
         raise SystemExit(standing.code)
+    if standing.state is not State.SUCCEEDED:
+        raise OutageError(
+            f"How the job of '{stage}' ended is not known: it is {standing.state} now, as after a restart of the "
+            f"cluster's head. To go on from the last checkpoint: segloop job submit {stage}"
+        )
 
 
 if __name__ == "__main__":

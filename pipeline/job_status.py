@@ -23,9 +23,14 @@ def main(
     if not stages:
         print("no job was submitted from this workspace: segloop job submit STAGE")
     standings = {name: jobs.standing(name) for name in stages}
-    tell(jobs={name: {"state": each.state, "code": each.code} for name, each in standings.items()})
+    tell(jobs={name: _facts(jobs, name, each) for name, each in standings.items()})
     for name, each in standings.items():
         print(f"{name}: {_sentence(each)}")
+
+
+def _facts(jobs: Jobs, stage: str, standing: Standing) -> dict[str, object]:
+    by_hand = jobs.is_cancelled_by_hand(jobs.record(stage), standing)
+    return {"state": standing.state, "code": standing.code, "by_hand": by_hand}
 
 
 def _sentence(standing: Standing) -> str:

@@ -1,6 +1,7 @@
 """DAGs of the repository, run in this process by `dag.test()` for the project that the environment names."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,56 @@ def read_dag(name: str) -> Any:
 def run_dag(dag: Any, **conf: object) -> Ran:
     """Runs a DAG to its end."""
     return Ran(dag.test(run_conf=conf))
+
+
+def run_event(dag: Any, asset: Any, key: str) -> Ran:
+    """Announces a key of an asset, and runs to its end the run of a DAG that Airflow's scheduler makes of it."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.sdk.definitions.dag import _run_task
+    from airflow.settings import Session
+
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(DagBag(str(ROOT / "dags")), "dags-folder", None)
+    session = Session()
+    run = _run_of_event(dag, asset, key, session)
+    while run.state == "running":
+        session.expire_all()
+        ready, _ = run.update_state(session=session)
+        for task in ready:
+            task.try_number += 1
+            task.state = "scheduled"
+        session.commit()
+        for task in ready:
+            _run_task(ti=task, task=dag.task_dict[task.task_id], run_triggerer=True)
+    return Ran(run)
+
+
+def _run_of_event(dag: Any, asset: Any, key: str, session: Any) -> Any:
+    from airflow.assets.manager import asset_manager
+    from airflow.jobs.job import Job
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.serialization.serialized_objects import DagSerialization
+    from sqlalchemy import select, update
+
+    def pause(paused: bool) -> None:
+        session.execute(update(DagModel).where(DagModel.dag_id == dag.dag_id).values(is_paused=paused))
+        session.expire_all()
+
+    pause(False)
+    asset_manager.register_asset_change(asset=asset, partition_key=key, source_is_api=True, session=session)
+    session.flush()
+    SchedulerJobRunner(Job())._create_dagruns_for_partitioned_asset_dags(session)
+    pause(True)
+    wanted = select(DagRun).where(DagRun.dag_id == dag.dag_id, DagRun.partition_key == key)
+    run = session.scalars(wanted.order_by(DagRun.id.desc())).first()
+    run.dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    run.dag.on_success_callback = run.dag.on_failure_callback = None  # which serialization leaves out
+    run.start_date, run.state = datetime.now(UTC), "running"
+    session.commit()
+    return run
 
 
 def give_up(dag_id: str) -> None:

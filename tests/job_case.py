@@ -1,5 +1,6 @@
 """A small project whose stage `train` is a script: it counts epochs, keeps a checkpoint, and waits where told to."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from workspace import ROOT
@@ -65,6 +67,10 @@ folder.mkdir(parents=True)
 LEARN = """
 import os, pathlib, signal, sys, time, yaml
 params = yaml.safe_load(open("params.yaml"))["train"]
+if params["fails_with"] == "verdict":
+    from pipeline.outcome import tell
+    tell(ended="verdict")
+    sys.exit(1)
 if params["fails_with"]:
     sys.exit(params["fails_with"])
 store = pathlib.Path(".segloop/training/one/last.ckpt")
@@ -132,6 +138,12 @@ class Project:
     def job(self, act: str, *words: str) -> tuple[int, str]:
         """Runs `segloop job ACT`."""
         return self.run(sys.executable, "-m", f"pipeline.job_{act}", *words)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What commands told their caller."""
+        facts: dict[str, Any] = json.loads((self.root.parent / "told.json").read_text())
+        return facts
 
     def set_params(self, **changes: dict[str, object]) -> None:
         """Replaces keys of sections, and brings the training's inputs up to date."""

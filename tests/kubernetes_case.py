@@ -38,6 +38,10 @@ class Store(dict[str, Any]):
         """Keeps something."""
         self[name] = value
 
+    def delete(self, name: str) -> None:
+        """Forgets something."""
+        self.pop(name, None)
+
 
 @dataclass
 class Attempts:
@@ -55,7 +59,7 @@ class Attempts:
     def next(self, **more: Any) -> "Attempt":
         """A new attempt, in a process that knows nothing of the last one."""
         self.number += 1
-        job = Job(task_id="train", stage="train", launcher="kubernetes", folder=str(self.project.root), **more)
+        job = Job(task_id="train", stage="train", folder=str(self.project.root), **{"launcher": "kubernetes", **more})
         ti = SimpleNamespace(
             dag_id="training",
             task_id="train",
@@ -63,6 +67,7 @@ class Attempts:
             map_index=-1,
             try_number=self.number,
             start_date=datetime.now(UTC),
+            stats_tags={},
             xcom_push=lambda **_: None,
         )
         context = {"ti": ti, "run_id": ti.run_id, "dag": SimpleNamespace(), "task_state_store": self.store}

@@ -1,4 +1,7 @@
-"""Who is told when a run fails or is late: the log, and mail or Slack where a connection is there."""
+"""Who is told when a run fails or is late, and how a promotion was decided.
+
+The log is, and mail or Slack where a connection is there.
+"""
 
 import html
 import logging
@@ -22,14 +25,23 @@ DENIED: Final = (
 )
 
 
-class Alert(BaseNotifier):
+DECIDED: Final = {
+    "promoted": "a version was approved and serves now",
+    "rejected": "a version was rejected, and what served goes on serving",
+    "already": "nothing was decided anew",
+}
+
+
+class _Notifier(BaseNotifier):
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Nothing is a template here, and a DAG that was read from the database could not render one."""
+
+
+class Alert(_Notifier):
     """Tells of a run that failed.
 
     For the DAG, not for tasks: a task that is killed or runs out of memory never calls its own callback.
     """
-
-    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """Nothing is a template here, and a DAG that was read from the database could not render one."""
 
     def notify(self, context: Any) -> None:
         """Writes the log, then mail and Slack where there is a connection."""
@@ -37,6 +49,16 @@ class Alert(BaseNotifier):
         reason = context.get("reason") or "no reason is given"
         what = f"{dag}: the run {run} failed ({reason})"
         send(what, f"The logs of its tasks say why; clear what did not succeed when it is mended: {_page(dag, run)}")
+
+
+class Outcome(_Notifier):
+    """Tells how a version was decided on: for the task that has it decided, when that has succeeded."""
+
+    def notify(self, context: Any) -> None:
+        """Writes the log, then mail and Slack where there is a connection."""
+        told, dag = context["ti"].xcom_pull(context["ti"].task_id), context["dag"].dag_id
+        what = f"{dag}: {DECIDED[told['outcome']]}: {' '.join(told['reason'].split())}"
+        send(what, f"What was asked, and the dossier: {_page(dag, context['run_id'])}", level=logging.INFO)
 
 
 def late(context: Any = None, *, dag: str, **_: Any) -> None:
@@ -51,15 +73,16 @@ def late(context: Any = None, *, dag: str, **_: Any) -> None:
     send(what, f"See which task it waits for, and whether `segloop status` misses a pool: {_page(dag, run)}")
 
 
-def send(what: str, remedy: str, *, limit_s: float = LIMIT_S) -> None:
+def send(what: str, remedy: str, *, level: int = logging.ERROR, limit_s: float = LIMIT_S) -> None:
     """Says it everywhere; no channel keeps another from being tried, and what fails is told in the log.
 
     Args:
         what: What happened, to which DAG and which run.
         remedy: What to do.
+        level: Of the log; below an error it is news, not an alert.
         limit_s: How long it waits for the channels, which are used side by side.
     """
-    log.error("ALERT %s. %s", what, remedy)
+    log.log(level, "%s %s. %s", "ALERT" if level >= logging.ERROR else "NEWS", what, remedy)
     found = {name: _connection(name) for name in CHANNELS}
     threads = {
         name: Thread(target=_try, args=(name, connection, what, remedy), daemon=True)

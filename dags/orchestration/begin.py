@@ -1,6 +1,7 @@
 """An operator that makes a run's workspace, unless another run that computes the same is at work in it."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from airflow.sdk import Context
@@ -37,7 +38,10 @@ class Begin(Command):
         return facts
 
     def _is_at_work(self, run_id: str) -> bool:
+        """Whether it is; a run that was deleted is not, and of one that cannot be asked about nobody knows."""
         try:
             return self._ti.get_dagrun_state(self.dag_id, run_id) in AT_WORK
-        except AirflowRuntimeError:  # it was deleted
+        except AirflowRuntimeError as error:
+            if (error.error.detail or {}).get("status_code") != HTTPStatus.NOT_FOUND:
+                raise  # tried again later: a fault of the server must not give a workspace away
             return False

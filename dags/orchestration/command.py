@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ OUTLIVES = "SEGLOOP_JOB"  # in the environment of what is not to end with the sc
 TRIGGERED_BY = "SEGLOOP_TRIGGERED_BY"  # likewise: the account of whoever started the run by hand
 DVC_FAILED = 255  # behind it stands the exit code of a stage, which DVC tells in words only
 STAGE_FAILED = re.compile(r"failed to run: .*, exited with (\d+)\s*$")
-GRACE_S = 20  # between SIGTERM and SIGKILL
+TETHER = Path(__file__).with_name("tether.py")
 
 
 class Command(BaseOperator):
@@ -49,9 +48,10 @@ class Command(BaseOperator):
         publish: Folders or files of `folder` that are put where people can look at them, by the link's name; `{fact}`
             stands for a fact.
         link: Names of facts, by the link's name, whose value is an address.
+        see: Addresses by the link's name; templated. What renders as anything else is left out.
     """
 
-    template_fields: Sequence[str] = ("words", "options", "folder", "when", "publish")
+    template_fields: Sequence[str] = ("words", "options", "folder", "when", "publish", "see")
 
     def __init__(  # noqa: PLR0913 - a declaration says all that there is to say of a task
         self,
@@ -68,14 +68,15 @@ class Command(BaseOperator):
         done_when: str = "",
         publish: Mapping[str, str] | None = None,
         link: Mapping[str, str] | None = None,
+        see: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.module, self.words, self.options, self.folder = module, list(words), dict(options or {}), folder
         self.lists, self.flags, self.tells = list(lists), list(flags), list(tells)
         self.accept, self.when, self.done_when = list(accept), when, done_when
-        self.publish, self.link = dict(publish or {}), dict(link or {})
-        self.operator_extra_links = tuple(Link(name) for name in (*self.publish, *self.link))
+        self.publish, self.link, self.see = dict(publish or {}), dict(link or {}), dict(see or {})
+        self.operator_extra_links = tuple(Link(name) for name in (*self.publish, *self.link, *self.see))
         self.addresses: dict[str, str] = {}
         self._process: subprocess.Popen[str] | None = None
         self._triggered_by: str | None = None
@@ -85,6 +86,7 @@ class Command(BaseOperator):
         self.enter(context)
         if not self.when:
             raise AirflowSkipException("Nothing was asked for.")
+        self.addresses |= {name: url for name, url in self.see.items() if url.startswith(("http://", "https://"))}
         words = list(filter(None, self.words))
         behind = ["--", *words] if words else []  # what a run is given may begin with a dash
         facts = self.run(self.module, [*given(self.options, self.lists, self.flags), *behind], accept=self.accept)
@@ -159,15 +161,9 @@ class Command(BaseOperator):
         )
 
     def on_kill(self) -> None:
-        """Ends the command with the task."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        """Has the command end with the task, at once or soon; Airflow kills a task that takes long over its end."""
+        if self._process and self._process.stdin:
+            self._process.stdin.close()  # as the system does where the task itself is killed
 
     def _environment(self) -> dict[str, str]:
         by_hand = {TRIGGERED_BY: self._triggered_by} if self._triggered_by else {}
@@ -175,14 +171,15 @@ class Command(BaseOperator):
 
     def _stream(self, line: Sequence[str], told: Path) -> int:
         with subprocess.Popen(
-            line,
+            [settings.python(), "-IS", str(TETHER), *line],
             cwd=self.place(),
             env=self._environment() | {"SEGLOOP_OUTCOME": str(told)},
+            stdin=subprocess.PIPE,  # open as long as this task lives
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # a group of its own, so that what it starts ends with it
+            start_new_session=True,  # what is meant for the task's group is not for the command
         ) as self._process:
             assert self._process.stdout is not None
             stages_code = 0

@@ -4,14 +4,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import yaml
 from airflow.sdk import Context, ResumableJobMixin
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from orchestration import pods, settings
 from orchestration.command import Command
 
 KUBERNETES = "kubernetes"
 ACTIVE, SUCCEEDED = "running", "succeeded"
+CANCELLED = 128 + 15  # what a follower exits with after a job that was cancelled
 
 
 class Job(ResumableJobMixin, Command):
@@ -19,23 +21,24 @@ class Job(ResumableJobMixin, Command):
 
     Args:
         stage: The stage of dvc.yaml.
-        launcher: `local`, `ray` or `kubernetes`; templated.
+        launcher: `local`, `ray` or `kubernetes`; templated. As the folder's params.yaml says where it is empty.
     """
 
     external_id_key = "segloop_job"
     template_fields: Sequence[str] = (*Command.template_fields, "launcher")
 
-    def __init__(self, *, stage: str, launcher: str, **kwargs: Any) -> None:
+    def __init__(self, *, stage: str, launcher: str = "", **kwargs: Any) -> None:
         super().__init__(module="pipeline.job_submit", **kwargs)
         self.stage, self.launcher = stage, launcher
-        self._followed = False
+        self._may_run = False
         self._kubernetes: Any = None
 
     def execute(self, context: Context) -> Any:
         """Submits the job or finds it, watches it to its end, and restores what it made into the workspace."""
         self.enter(context)
-        if self.launcher == KUBERNETES:
+        if (self.launcher or self._usual()) == KUBERNETES:
             return self._pod(context)
+        self._may_run = True  # from the first attempt to submit it, or of an earlier try
         return self.execute_resumable(context)
 
     def submit_job(self, context: Context) -> str:  # noqa: ARG002 - Airflow's signature
@@ -44,7 +47,9 @@ class Job(ResumableJobMixin, Command):
 
     def get_job_status(self, external_id: Any, context: Context) -> str:  # noqa: ARG002
         """What the launcher says of the job."""
-        return str(self.run("pipeline.job_status", [self.stage])["jobs"][self.stage]["state"])
+        facts = self.run("pipeline.job_status", [self.stage])["jobs"][self.stage]
+        self._heed(facts, context)
+        return str(facts["state"])
 
     def is_job_active(self, status: str) -> bool:
         """Whether there is something to watch."""
@@ -56,8 +61,10 @@ class Job(ResumableJobMixin, Command):
 
     def poll_until_complete(self, external_id: Any, context: Context) -> Any:
         """Shows the job's lines until it ends; its exit code counts as that of a command."""
-        self._followed = True
-        self.run("pipeline.job_follow", [self.stage])
+        facts = self.run("pipeline.job_follow", [self.stage], accept=[CANCELLED])
+        self._heed(facts, context)
+        if facts["returncode"]:
+            raise AirflowException("The job was given up by a task that was ended, or its follower was ended.")
         return self.get_job_result(external_id, context)
 
     def get_job_result(self, external_id: Any, context: Context) -> dict[str, Any]:  # noqa: ARG002
@@ -70,14 +77,28 @@ class Job(ResumableJobMixin, Command):
         Whoever ends a task may be a person who wants no more of it, or a scheduler that dies or misses a heartbeat: the
         task cannot tell them apart.
         """
+        if self._may_run:  # first of all: Airflow kills a task that takes long over its end
+            self.detach("pipeline.job_cancel", [self.stage, "--unless-followed", str(settings.loop()["job_grace_s"])])
         super().on_kill()
         if self._kubernetes:
             self._kubernetes.on_kill()
-        if self._followed:
-            self.detach("pipeline.job_cancel", [self.stage, "--unless-followed", str(settings.loop()["job_grace_s"])])
 
     def _submit(self) -> dict[str, Any]:
-        return self.run(self.module, [self.stage, "--launcher", self.launcher])
+        return self.run(self.module, [self.stage, *(["--launcher", self.launcher] if self.launcher else [])])
+
+    def _usual(self) -> str:
+        """Where jobs of the folder run, by its own params, which a run may change."""
+        name: str = yaml.safe_load((self.place() / "params.yaml").read_text(encoding="utf-8"))["jobs"]["launcher"]
+        return name
+
+    def _heed(self, facts: dict[str, Any], context: Context) -> None:
+        """Fails at once where a person has cancelled the job; whoever clears the task then gets a new attempt."""
+        if not facts.get("by_hand"):
+            return
+        store: Any = context.get("task_state_store")
+        if store is not None:
+            store.delete(self.external_id_key)
+        raise AirflowFailException("The job was cancelled by hand. To start it anew, clear this task.")
 
     def _pod(self, context: Context) -> dict[str, Any]:
         facts = self._submit()

@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from orchestration.command import FAILED_VERDICT, USERS_MISTAKE
+from orchestration.command import USERS_MISTAKE
 
 if TYPE_CHECKING:
     from orchestration.job import Job
 
 CONTAINER = "base"
+FAILED_VERDICT = 100  # of a job; 1 is Python's own, where an image lacks the project's packages
 REFUSED = (400, 422)  # what the API answers to a pod that it will never take
 START_S = 1800  # from a node to a running container: images of trainers are large
 LONGEST_S = 7 * 24 * 3600

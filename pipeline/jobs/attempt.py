@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from pipeline.command import SIGNALLED
+from pipeline.jobs.launcher import meant
 from pipeline.jobs.local import SPEC, write_end, write_leader
 from pipeline.jobs.processes import end, members, myself
 from pipeline.jobs.running import CODE, LEFTOVER_S
@@ -36,7 +37,7 @@ def main(folder: Path, attempt: int, slots: Path, count: int) -> None:
         # The job holds the slot as well, should its leader be killed.
         code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, pass_fds=(slot.fileno(),)).returncode
         end(members(leader, folder / CODE), LEFTOVER_S)
-    write_end(folder, attempt, SIGNALLED - code if code < 0 else code)
+    write_end(folder, attempt, SIGNALLED - code if code < 0 else meant(code))
 
 
 if __name__ == "__main__":

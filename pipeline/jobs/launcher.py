@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from pipeline.command import BUG
+from pipeline.errors import VerdictError
 from pipeline.jobs.spec import Spec
+
+# What a job exits with after a failed verdict: 1 is also what Python exits with where it cannot even begin.
+VERDICT = 100
 
 
 class State(StrEnum):
@@ -33,6 +38,11 @@ class Standing:
     attempt: int = 0
     code: int | None = None
     handle: str = ""
+
+
+def meant(code: int) -> int:
+    """What a command exits with where a job exited with a code."""
+    return {VERDICT: VerdictError.exit_code, VerdictError.exit_code: BUG}.get(code, code)
 
 
 class Launcher(Protocol):

@@ -23,6 +23,7 @@ from pipeline.stack.found import JOB
 
 JOBS, SLOTS = Path(".segloop/jobs"), Path(".segloop/slots")
 SPEC, ATTEMPT, LEADER, ENDED = "spec.json", "attempt.json", "leader.json", "ended.json"
+CANCEL = "cancel.json"
 ALIVE = "alive.lock"  # held by the leader, which inherits it from whoever starts it, and so at no time by nobody
 KILLED = SIGNALLED + 9  # what is said of a job that left no word
 CANCELLED = SIGNALLED + 15
@@ -57,12 +58,12 @@ class Local:
             return Standing(State.ABSENT)
         attempt = int(read_json(folder / ATTEMPT, REMEDY)["attempt"])
         ended = _of_attempt(folder / ENDED, attempt)
-        if ended:
-            return Standing(State(ended["state"]), attempt, int(ended["code"]), str(folder))
-        if _is_led(folder):
+        if not ended and _is_led(folder):
             return Standing(State.RUNNING, attempt, None, str(folder))
         # It may have ended between the two looks.
-        ended = _of_attempt(folder / ENDED, attempt) or {"state": State.FAILED, "code": KILLED}
+        ended = ended or _of_attempt(folder / ENDED, attempt) or {"state": State.FAILED, "code": KILLED}
+        if ended["state"] == State.FAILED and _of_attempt(folder / CANCEL, attempt):
+            ended = {"state": State.CANCELLED, "code": CANCELLED}
         return Standing(State(ended["state"]), attempt, int(ended["code"]), str(folder))
 
     def start(self, spec: Spec) -> Standing:
@@ -109,10 +110,10 @@ class Local:
         with _locked(folder):
             before = self.standing(name)
             if before.state is State.RUNNING:
-                ended = {"attempt": before.attempt, "state": State.CANCELLED, "code": CANCELLED}
                 _await_leader(folder, before.attempt)
+                # Before it ends: whoever follows it then sees at once why.
+                write_json(folder / CANCEL, {"attempt": before.attempt})
                 self._end_all(folder)
-                write_json(folder / ENDED, ended)
         return self.standing(name)
 
     def _end_all(self, folder: Path) -> None:

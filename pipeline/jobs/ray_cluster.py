@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import OutageError, UserError
-from pipeline.jobs.launcher import Standing, State
+from pipeline.jobs.launcher import Standing, State, meant
 from pipeline.jobs.params import RayParams
 from pipeline.jobs.spec import Spec
 
@@ -24,6 +24,9 @@ STATES = {
 SIGNALLED = 128
 LOST = SIGNALLED + 9  # Ray gives no exit code for a driver that went away with its machine
 KEEP_TRYING_S = 60.0
+NOT_FOUND = 404
+STOP_S = 60  # between SIGTERM and SIGKILL: a training ends its epoch's work, and sends its checkpoint; Ray's own is 3
+STOP_VARIABLE = "RAY_JOB_STOP_WAIT_TIME_S"  # of the job's runtime environment, as Ray's documentation has it
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,12 @@ class RayCluster:
     Attributes:
         params: Which one, and what a job holds there.
         poll_s: Between looks at a job.
+        stop_s: How long a cancelled job may take to end by itself.
     """
 
     params: RayParams
     poll_s: float
+    stop_s: int = STOP_S
 
     def standing(self, name: str) -> Standing:
         """Where the newest attempt stands; attempts are counted by the names of their submissions.
@@ -97,6 +102,8 @@ class RayCluster:
         Raises:
             OutageError: The cluster is away for longer than a minute; the job goes on.
         """
+        from aiohttp import ClientError
+
         attempt, seen, lost_at = self.standing(name).attempt, 0, 0.0
         while True:
             try:
@@ -105,7 +112,9 @@ class RayCluster:
                     yield piece
                 if self._end_of(name, attempt):
                     return
-            except (RuntimeError, OSError, OutageError) as error:
+            except (RuntimeError, OSError, OutageError, ClientError) as error:
+                if getattr(error, "status", None) == NOT_FOUND:
+                    return  # a new head, which does not know it
                 lost_at = lost_at or time.monotonic()
                 if time.monotonic() - lost_at > KEEP_TRYING_S:
                     raise OutageError(
@@ -117,14 +126,28 @@ class RayCluster:
         """Stops the newest attempt and waits for its end.
 
         Raises:
-            OutageError: The cluster does not answer.
+            OutageError: The cluster does not answer, or the attempt does not end.
         """
         before = self.standing(name)
         if before.state is State.RUNNING:
-            self._client().stop_job(submission(name, before.attempt))
+            self._stop(submission(name, before.attempt))
+            deadline = time.monotonic() + self.stop_s + KEEP_TRYING_S
             while self.standing(name).state is State.RUNNING:
+                if time.monotonic() > deadline:
+                    raise OutageError(
+                        f"{submission(name, before.attempt)} was told to stop, and has not ended: Ray may have lost "
+                        f"its node. Look at {self._address()}, and cancel it again."
+                    )
                 time.sleep(self.poll_s)
         return self.standing(name)
+
+    def _stop(self, handle: str) -> None:
+        import requests
+
+        try:
+            self._client().stop_job(handle)
+        except (RuntimeError, requests.ConnectionError, requests.Timeout) as error:
+            raise OutageError(f"The Ray cluster does not stop {handle}: {error}") from None
 
     def _end_of(self, name: str, attempt: int) -> bool:
         facts = _facts(self._client(), submission(name, attempt))
@@ -138,7 +161,8 @@ class RayCluster:
         return f"{self.params.work.rstrip('/')}/{spec.name}"
 
     def _environment(self) -> dict[str, str]:
-        return {name: os.environ[name] for name in self.params.env if name in os.environ}
+        carried = {name: os.environ[name] for name in self.params.env if name in os.environ}
+        return carried | {STOP_VARIABLE: str(self.stop_s)}
 
     def _address(self) -> str:
         return os.environ.get(ADDRESS) or self.params.address
@@ -184,7 +208,7 @@ def _standing(facts: Any, attempt: int) -> Standing:
         code = 0
     elif state is not State.RUNNING:
         code = LOST if code is None or code == 0 else code
-        code = SIGNALLED - code if code < 0 else code
+        code = SIGNALLED - code if code < 0 else meant(code)
     return Standing(state, attempt, code, str(facts.submission_id))
 
 

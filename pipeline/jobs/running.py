@@ -10,18 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.command import SIGNALLED
-from pipeline.errors import OutageError, UserError
+from pipeline.command import BUG, SIGNALLED
+from pipeline.errors import OutageError, UserError, VerdictError
+from pipeline.files import read_json
 from pipeline.jobs.checkpoints import Keeper
+from pipeline.jobs.launcher import VERDICT
 from pipeline.jobs.processes import end, members
 from pipeline.jobs.remote_files import RemoteFiles, open_remote_files
 from pipeline.jobs.source import fetch_commit
 from pipeline.jobs.spec import Spec
 from pipeline.jobs.stage_run import StageRun, dvc, dvc_command, dvc_environment, fail, inputs_of, set_config, stage_run
+from pipeline.outcome import VARIABLE
 from pipeline.releasing.storage import open_repo
 
 EXITED = re.compile(r"exited with (-?[0-9]+)")
-CODE, LOCK = "code", "lock"
+CODE, LOCK, TOLD = "code", "lock", "told.json"
 LEFTOVER_S = 10.0
 STOP_S = 20.0  # less than the clusters' own patience
 
@@ -34,7 +37,8 @@ def run_job(spec: Spec, folder: Path) -> int:
         folder: Of this job alone; what is unfinished stays in it for the next attempt.
 
     Returns:
-        The exit code: 0, or the stage's own.
+        The exit code: 0, or the stage's own. Where that is 1, `VERDICT` if the stage said that it has judged, else that
+        of a bug.
 
     Raises:
         OutageError: Git remote or DVC remote does not answer, or another attempt is under way in the folder.
@@ -135,12 +139,14 @@ def _repro(workspace: Path, stage: str) -> int:
     """Runs the stage alone: its key has shown that its inputs are those that the stages before it made.
 
     Returns:
-        What the stage itself exited with, which DVC tells in words only.
+        What the stage itself exited with, which DVC tells in words only, as jobs say it.
     """
     command = dvc_command("repro", "--single-item", stage)
-    code = 0
+    told, code = workspace.parent / TOLD, 0
+    told.unlink(missing_ok=True)
+    environment = dvc_environment() | {VARIABLE: str(told)}
     with subprocess.Popen(
-        command, cwd=workspace, env=dvc_environment(), stderr=subprocess.PIPE, text=True, errors="replace"
+        command, cwd=workspace, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
     ) as process:
         assert process.stderr is not None
         try:
@@ -154,10 +160,13 @@ def _repro(workspace: Path, stage: str) -> int:
             raise
     if process.returncode == 0:
         return 0
-    return _as_shells_say(code or process.returncode)
+    return _as_jobs_say(code or process.returncode, told)
 
 
-def _as_shells_say(code: int) -> int:
+def _as_jobs_say(code: int, told: Path) -> int:
+    if code in {VerdictError.exit_code, VERDICT}:
+        judged = code == VerdictError.exit_code and told.exists() and read_json(told, "").get("ended") == "verdict"
+        return VERDICT if judged else BUG
     return SIGNALLED - code if code < 0 else code
 
 

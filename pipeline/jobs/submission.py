@@ -1,6 +1,7 @@
 """Submits a stage of a workspace as a job, finds it again, and brings its results back."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from pipeline.errors import OutageError, UserError
 from pipeline.files import read_json, write_atomic
 from pipeline.jobs.launcher import Launcher, Standing, State
-from pipeline.jobs.local import Local
+from pipeline.jobs.local import JOBS, Local
 from pipeline.jobs.params import JobsParams, LauncherName, read_jobs_params
 from pipeline.jobs.ray_cluster import RayCluster
 from pipeline.jobs.remote_files import RemoteFiles, open_remote_files
@@ -17,6 +18,7 @@ from pipeline.jobs.snapshot import project_root
 from pipeline.jobs.source import send_away, send_here, take_back
 from pipeline.jobs.spec import NAME_LENGTH, Remote, Spec
 from pipeline.jobs.stage_run import StageRun, dvc, stage_run
+from pipeline.jobs.watch import Watch
 from pipeline.params import Section, parse
 from pipeline.provenance import TRIGGER_VARIABLE, USERINFO, trainer
 
@@ -97,18 +99,22 @@ class Jobs:
         if run.is_cached() or (remote and run.fetch_results(remote)):
             self._remember(record)
             return Submitted(record, Standing(State.SUCCEEDED, 0, 0), None, "its results are there already")
-        return self._submit(params, run, record, remote)
+        if name is LauncherName.KUBERNETES:
+            spec = self._spec(params, run, record, remote)
+            self._remember(record)
+            return Submitted(record, Standing(State.ABSENT), spec, "its pod is to be made by Airflow or kubectl")
+        with self.watch(record).following():
+            return self._submit(params, run, record, remote)
 
     def _submit(self, params: JobsParams, run: StageRun, record: Record, remote: RemoteFiles | None) -> Submitted:
-        launcher = self.launcher(record, params) if record.launcher is not LauncherName.KUBERNETES else None
-        before = launcher.standing(record.name) if launcher else Standing(State.ABSENT)
+        launcher = self.launcher(record, params)
+        before = launcher.standing(record.name)
         if before.state is State.RUNNING:
             self._remember(record)
             return Submitted(record, before, None, f"attempt {before.attempt} is running: attached to it")
         spec = self._spec(params, run, record, remote)
         self._remember(record)
-        if launcher is None:
-            return Submitted(record, before, spec, "its pod is to be made by Airflow or kubectl")
+        self.watch(record).mark(given_up=False)  # what was said of an earlier attempt
         now = launcher.start(spec)
         again = f" after one that {before.state}" if before.attempt else ""
         return Submitted(record, now, spec, f"started attempt {now.attempt}{again}")
@@ -191,17 +197,58 @@ class Jobs:
         take_back(self.workspace, record.name, remote)
         return f"{stage}: its results are in place"
 
+    def watch(self, record: Record) -> Watch:
+        """Who follows a job, from any workspace of the project."""
+        return Watch(project_root(self.workspace) / JOBS / record.name)
+
+    def is_cancelled_by_hand(self, record: Record, standing: Standing) -> bool:
+        """Whether a person has ended a job, who then does not want it tried again."""
+        return standing.state is State.CANCELLED and not self.watch(record).is_given_up
+
     def cancel(self, stage: str) -> Standing:
-        """Ends a stage's job, and removes what was stored for it beside inputs.
+        """Ends a stage's job because a person wants it, and removes what was stored for it beside inputs.
 
         Raises:
             UserError: It was never submitted, or only Airflow can end it.
             OutageError: Cluster or remote do not answer.
         """
         record = self.record(stage)
-        standing = self.launcher(record).cancel(record.name)
+        launcher = self.launcher(record)
+        self.watch(record).mark(given_up=False)
+        return self._cancel(record, launcher)
+
+    def give_up(self, stage: str, patience_s: float) -> Standing | None:
+        """Ends a stage's job some time after its task, unless somebody has followed it meanwhile.
+
+        Args:
+            stage: As it was submitted.
+            patience_s: How long to wait for a retry, or for another run that wants the same.
+
+        Returns:
+            Where it stands; None where it was left alone.
+
+        Raises:
+            UserError: It was never submitted, or only Airflow can end it.
+            OutageError: Cluster or remote do not answer.
+        """
+        record = self.record(stage)
+        launcher, watch = self.launcher(record), self.watch(record)
+        began = watch.begin()
+        self.say(f"{stage}: is ended in {patience_s:g} s, unless somebody follows it until then")
+        time.sleep(patience_s)
+        with watch.alone_since(began) as alone:
+            standing = launcher.standing(record.name)
+            if not alone or standing.state is not State.RUNNING:
+                return standing if alone else None
+            watch.mark(given_up=True)
+            return self._cancel(record, launcher)
+
+    def _cancel(self, record: Record, launcher: Launcher) -> Standing:
+        standing = launcher.cancel(record.name)
         remote = (
-            None if record.launcher is LauncherName.LOCAL else open_remote_files(stage_run(self.workspace, stage).repo)
+            None
+            if record.launcher is LauncherName.LOCAL
+            else open_remote_files(stage_run(self.workspace, record.stage).repo)
         )
         take_back(self.workspace, record.name, remote)
         return standing

@@ -1,7 +1,8 @@
 """Takes answers given in Airflow: each becomes a review on the record, and an approval a promotion, once."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,9 +13,9 @@ from pipeline.decisions.entry import CERTIFIED, Entry, Kind
 from pipeline.decisions.line import part
 from pipeline.decisions.log import Conflict
 from pipeline.decisions.review import Review, checked_witness, is_witnessed, witnessed_draft
-from pipeline.decisions.states import champion, check_four_eyes, names_of, refuse_champion, standing_gate
+from pipeline.decisions.states import champion, check_four_eyes, legal, names_of, refuse_champion, standing_gate
 from pipeline.dossier import Places
-from pipeline.errors import OutageError, SegloopError, UserError, VerdictError
+from pipeline.errors import OutageError, UserError, VerdictError
 from pipeline.model_versions import Registered, fetch, find_version
 from pipeline.promote import As, approved, valid_gate
 from pipeline.promotions.airflow import Airflow, Asked
@@ -71,8 +72,12 @@ class Answers:
     def take(self, dag_run_id: str) -> Answer:
         """Takes the answer of a run; what was taken before is not taken again.
 
+        A refusal is for good, so only a verdict is one: on the answer, or on what it is about. Whatever is wrong around
+        the promoter, from a file that is being rebuilt to an account without rights, says nothing of the answer.
+
         Raises:
-            OutageError: Airflow, MLflow or the log is away; asking again goes on where it ended.
+            OutageError: Airflow, MLflow or the log is away, or the promoter lacks what it needs here; asking again goes
+                on where it ended.
         """
         with self._one_at_a_time:
             for _ in range(ATTEMPTS):
@@ -80,10 +85,10 @@ class Answers:
                     return self._take(dag_run_id)
                 except Conflict:
                     continue  # another process has decided something: all is looked at anew
-                except OutageError:
-                    raise
-                except SegloopError as error:
+                except VerdictError as error:
                     return Answer(outcome="refused", reason=str(error))
+                except UserError as error:
+                    raise OutageError(f"{error} The answer stands; it is taken once that is mended.") from error
         raise OutageError("Other decisions were faster, time and again. Nothing was lost; ask again later.")
 
     def _take(self, dag_run_id: str) -> Answer:
@@ -105,13 +110,15 @@ class Answers:
 
     def _case(self, dag_run_id: str) -> _Case:
         """Reads the run and its answer from Airflow, and the version and its verdict from the log."""
-        version = find_version(self._model_name, str(version_of(self._airflow.run(dag_run_id))))
-        asked = self._airflow.asked(dag_run_id)
+        number = version_of(self._airflow.run(dag_run_id))
         self._registry.log.check()
         known = self._registry.log.entries()
-        judged, verdict = self._registry.gate_entry(version), self._registry.verdict(version)
-        if judged is None or verdict is None:
-            raise UserError(f"{version.title} was never judged: run `segloop gate {version.version}`.")
+        # By the log, before MLflow is asked: what that lacks may come back, a version that nobody judged does not.
+        judged = _last_gate(known, self._model_name, number)
+        version = find_version(self._model_name, str(number))
+        asked = self._airflow.asked(dag_run_id)
+        verdict = self._registry.verdict(version)
+        assert verdict is not None
         asking = question(verdict, judged.sequence, self._reports_url)
         expected = Expected(self._params.dag, dag_run_id, self._params.task, asking, judged.at)
         return _Case(version, asked, expected, known)
@@ -119,6 +126,8 @@ class Answers:
     def _record(self, case: _Case, answered: Answered) -> Entry:
         """Appends the review, once nothing stands against what it says; an approval in vain is not recorded."""
         version, registry = case.version, self._registry
+        with _ruled():
+            legal(case.mine, Kind.REVIEW, version.version)
         statement = describe(registry, version, answered.decision, answered.reviewer, answered.note)
         # At the place after all that was looked at: what was decided since, another verdict say, wins.
         statement = statement.model_copy(update={"sequence": case.known[-1].sequence + 1})
@@ -126,9 +135,10 @@ class Answers:
             names = names_of(answered.reviewer, registry.reviewers)
             check_four_eyes(version.version, names, authors_of(version, case.mine))
         if answered.decision is Decision.APPROVE:
-            refuse_champion(case.mine, version.version)
-            gate_digest = valid_gate(registry, version, self._places)
-            standing_gate(case.mine, version.version, gate_digest=gate_digest, model_digest=fetch(version).model_digest)
+            gate_digest, model_digest = valid_gate(registry, version, self._places), fetch(version).model_digest
+            with _ruled():
+                refuse_champion(case.mine, version.version)
+                standing_gate(case.mine, version.version, gate_digest=gate_digest, model_digest=model_digest)
         assert registry.key is not None  # opened as promoter
         draft = witnessed_draft(registry.key, statement, answered.seen)
         entry = registry.log.append(draft, expected_sequence=statement.sequence)
@@ -141,6 +151,8 @@ class Answers:
     def _promote(self, case: _Case, entry: Entry) -> Answer:
         """Lets the version serve, by all that `segloop promote` checks."""
         registry, version = self._registry, case.version
+        with _ruled():
+            refuse_champion(case.mine, version.version)
         files = fetch(version)
         reasons = approved(
             registry, version, files, case.mine, As.CHAMPION, valid_gate(registry, version, self._places)
@@ -159,11 +171,32 @@ class Answers:
         reconcile(case.version.name, case.mine)
         return Answer(
             outcome="already",
-            reason=f"{case.version.title} was promoted by decision {later.sequence}; nothing was decided",
+            reason=f"{case.version.title} was promoted before, by decision {later.sequence}, {later.note}",
             version=case.version.version,
             review=entry.sequence,
             certificate=later.sequence,
         )
+
+
+@contextmanager
+def _ruled() -> Iterator[None]:
+    """What a person at the terminal got wrong is, in an answer, a verdict on it: asking again mends nothing."""
+    try:
+        yield
+    except UserError as error:
+        raise VerdictError(str(error)) from None
+
+
+def _last_gate(known: Sequence[Entry], model_name: str, version: int) -> Entry:
+    """The decision that holds the last verdict on a version.
+
+    Raises:
+        VerdictError: It was never judged, if there is such a version at all.
+    """
+    for entry in reversed(known):
+        if entry.kind == Kind.GATE and (entry.model_name, entry.version) == (model_name, version):
+            return entry
+    raise VerdictError(f"{model_name} version {version} was never judged: run `segloop gate {version}`. {ANEW}")
 
 
 def _record_of(case: _Case) -> Entry | None:

@@ -10,7 +10,7 @@ import pytest
 from mail_case import HANGS_UP, MENTION, PASSWORD, TO, TOKEN, Inboxes, inboxes
 from mlflow_server import HOST, free_port
 
-from orchestration.alerts import SLACK, SMTP, Alert, late, send
+from orchestration.alerts import SLACK, SMTP, Alert, Outcome, late, send
 
 RUN = "manual__2026-11-22T00:15:00+00:00"
 FAILED = {"dag": SimpleNamespace(dag_id="training"), "run_id": RUN, "reason": "task_failure"}
@@ -61,6 +61,51 @@ def test_a_run_that_is_late_is_told_by_both(arrived: Inboxes) -> None:
     """The command that shows missing pools is named."""
     late(LATE, dag="training")
     assert_both_arrived(arrived, f"training: the run {RUN} has missed its deadline", "segloop status")
+
+
+def decided(outcome: str, reason: str) -> dict[str, Any]:
+    """What Airflow hands to the callback of the task that had a version decided on."""
+    told = {"promote": {"outcome": outcome, "reason": reason, "version": 2}}
+    ti = SimpleNamespace(task_id="promote", xcom_pull=told.__getitem__)
+    return {"dag": SimpleNamespace(dag_id="training"), "run_id": RUN, "ti": ti}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "said"),
+    [
+        ("promoted", "segmenter version 2 is the champion by decision 3, approved by Alice: better", "serves now"),
+        ("rejected", "'Alice' rejected segmenter version 2, decision 3: pallets look odd", "was rejected"),
+        ("already", "segmenter version 2 was promoted before, by decision 3, approved by Alice: better", "anew"),
+    ],
+)
+def test_how_a_version_was_decided_on_is_told_by_both(
+    arrived: Inboxes, caplog: pytest.LogCaptureFixture, outcome: str, reason: str, said: str
+) -> None:
+    """Version, reviewer and reason are named, with the run's page; the log has it as news, not as an alert."""
+    Outcome()(decided(outcome, reason))
+    for text in (body(arrived).replace("&#x27;", "'"), arrived.texts[0]):
+        assert all(word in text for word in (said, reason, PAGE)), text
+    assert f": {reason}. What was asked" in caplog.text
+    assert not [each for each in caplog.records if each.name == "segloop.alerts" and each.levelno >= logging.WARNING]
+
+
+def test_what_a_reviewer_gave_as_the_reason_is_no_markup(arrived: Inboxes, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither HTML, nor a mention, nor another line in the log."""
+    Outcome()(decided("rejected", "'Alice' rejected it: <b>no</b>\nERROR all is lost <!channel>"))
+    assert "<b>" not in body(arrived)
+    assert "<!channel>" not in arrived.texts[0]
+    assert "\nERROR" not in caplog.text
+
+
+def test_news_that_no_channel_takes_fail_nothing(
+    arrived: Inboxes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The decision stands: the log has it, and what became of the channels."""
+    arrived.status = 403
+    monkeypatch.setenv(SMTP_VARIABLE, arrived.smtp(port=free_port()))
+    Outcome()(decided("promoted", "segmenter version 2 is the champion"))
+    assert "segmenter version 2 is the champion" in caplog.text
+    assert caplog.text.count("not sent by the connection") == 2
 
 
 @pytest.mark.parametrize("to", [TO, TO.split(", ")])

@@ -235,6 +235,15 @@ def test_a_killed_task_takes_its_command_along(folder: Path) -> None:
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+def test_addresses_that_another_task_found_are_links(folder: Path) -> None:
+    """Also where the command fails; what is no address of a web page is no link."""
+    see = {"MLflow run": "https://mlflow/#/runs/1", "MLflow version": "", "Bad": "javascript:alert(1)"}
+    task = command(folder, 2, see=see)
+    fails(task)
+    links = {each.name: each.get_link(task, ti_key=None) for each in task.operator_extra_links}
+    assert links == {"MLflow run": "https://mlflow/#/runs/1", "MLflow version": "", "Bad": ""}
+
+
 def test_reports_are_published_under_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The link of a task leads to a copy of what it made, which a later run does not overwrite."""
     monkeypatch.setenv("SEGLOOP_REPORTS_URL", "http://127.0.0.1:9")

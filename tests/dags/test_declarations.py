@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from orchestration.alerts import Outcome
 from orchestration.command import Command
 from orchestration.job import Job
 
@@ -63,6 +64,34 @@ def test_every_dag_says_whose_it_is_and_who_is_told(bag: Any) -> None:
         assert dag.deadline
         assert dag.on_failure_callback
         assert dag.dagrun_timeout > dag.deadline[0].interval
+
+
+def test_every_task_says_what_it_does(bag: Any) -> None:
+    """Its page has a sentence about it."""
+    for dag in dags(bag):
+        for task in dag.tasks:
+            assert len(task.doc_md or "") > 20, (dag.dag_id, task.task_id)
+
+
+def test_who_looks_at_a_task_gets_to_what_it_is_about(bag: Any) -> None:
+    """The tasks around a model link to its run, its version and its dossier, in places that other tasks fill."""
+    names = {
+        task.task_id: {link.name for link in task.operator_extra_links}
+        for dag in dags(bag)
+        for task in dag.tasks
+        if isinstance(task, Command)
+    }
+    run, version = "MLflow run", "MLflow version"
+    assert names["track"] == {run}
+    assert names["register"] == names["gate"] == {run, version}
+    assert names["dossier"] == {run, version, "Dossier"}
+    assert names["question"] == {"Dossier"}
+
+
+def test_a_promotion_tells_how_it_was_decided(bag: Any) -> None:
+    """The task that has it decided tells once it has succeeded; one that fails makes the run fail, which alerts."""
+    (told,) = bag.dags["promotion"].get_task("promote").on_success_callback
+    assert isinstance(told, Outcome)
 
 
 def test_every_run_parameter_explains_itself(bag: Any) -> None:

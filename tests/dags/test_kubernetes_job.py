@@ -33,6 +33,8 @@ from kubernetes_case import (
 )
 
 from orchestration import pods
+from pipeline.command import BUG
+from pipeline.jobs.launcher import VERDICT
 
 pytestmark = [
     pytest.mark.e2e,
@@ -160,14 +162,23 @@ def test_a_retry_finds_the_running_pod(held: Attempts, cluster: Cluster) -> None
     assert len(cluster.made) == 1
 
 
-@pytest.mark.parametrize("code", [1, 2])
-def test_a_verdict_or_a_mistake_in_the_pod_is_not_tried_again(project: Project, cluster: Cluster, code: int) -> None:
-    """The stage's own exit code fails the task at once; the pod is deleted."""
-    set_params(project, "train", fails_with=code)
+@pytest.mark.parametrize(("end", "code"), [("verdict", VERDICT), (2, 2)])
+def test_a_verdict_or_a_mistake_in_the_pod_is_not_tried_again(
+    project: Project, cluster: Cluster, end: object, code: int
+) -> None:
+    """The stage's own word fails the task at once; the pod is deleted."""
+    set_params(project, "train", fails_with=end)
     attempt = Attempts(project).next().begin()
     with pytest.raises(AirflowFailException, match=f"exit code {code}"):
         attempt.end()
     until(lambda: not cluster.pods, "the pod is deleted")
+
+
+def test_a_crash_in_the_pod_is_tried_again(project: Project, cluster: Cluster) -> None:
+    """Python's own exit code 1 is nobody's verdict."""
+    set_params(project, "train", fails_with=1)
+    fails_for_now(Attempts(project).next().begin())
+    assert cluster.made[0].exit_code == BUG
 
 
 def test_a_lost_pod_is_made_anew_and_goes_on(held: Attempts, project: Project, cluster: Cluster) -> None:
@@ -244,7 +255,7 @@ def test_a_pod_that_kubernetes_refuses_is_not_tried_again(project: Project, clus
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(3, None), (70, None), (137, None), (143, None), (1, "Evicted"), (None, None)]
+    ("code", "reason"), [(1, None), (3, None), (70, None), (137, None), (143, None), (2, "Evicted"), (None, None)]
 )
 def test_every_other_end_is_tried_again(code: int | None, reason: str | None) -> None:
     """An outage, a bug, a signal, a node's decision, or no end at all."""

@@ -1,6 +1,7 @@
 """The DAG `promotion`, run by `dag.test()` beside Airflow's own server, where people answer, and the real promoter."""
 
 import contextlib
+import logging
 import os
 import shutil
 import sqlite3
@@ -194,8 +195,9 @@ def test_a_rejection_is_recorded_and_promotes_nothing(office: Office) -> None:
     assert review.payload["statement"]["note"] == "pallets look odd"
 
 
-def test_an_approval_with_a_reason_makes_the_champion(office: Office) -> None:
+def test_an_approval_with_a_reason_makes_the_champion(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     """Without one the question is asked again; with one the version serves, by a review that bears alice's name."""
+    caplog.set_level(logging.INFO, "segloop.alerts")
     ran = office.decide(office.answer("Approve", " "), office.answer("Approve", "pallets are better"))
     assert ran.states == {**ASKED, "answered": DONE, "promote": DONE}
     assert ran.tries[TASK] == 1
@@ -204,3 +206,5 @@ def test_an_approval_with_a_reason_makes_the_champion(office: Office) -> None:
     review, promotion = decided()[-2:]
     assert (review.kind, review.actor, promotion.kind) == ("review", "Alice A.", "promotion")
     assert review.payload["witness"]["dag_run_id"] == ran.run.run_id
+    assert "approved and serves now: segmenter version 1" in caplog.text
+    assert "approved by Alice A.: pallets are better" in caplog.text

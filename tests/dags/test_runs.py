@@ -1,10 +1,12 @@
 """DAGs run in this process by `dag.test()`, with the real commands on a tiny dataset."""
 
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dag_case import events
+from dag_case import events, read_dag, run_dag
 from inbox_case import write_manifest
 from release_case import make_template, tags
 from tiny import tiny_items
@@ -27,6 +29,16 @@ RELEASED = {
     "judge_batches": "success",
 }
 FORGOTTEN = "of another test"
+DIES_ONCE = """#!/bin/sh
+{python} "$@"
+code=$?
+if [ "$2" = pipeline.inbox ] && [ ! -e {mark} ]; then
+    touch {mark}
+    rm -f "$SEGLOOP_OUTCOME"
+    kill -9 $$
+fi
+exit $code
+"""
 
 
 @pytest.fixture
@@ -87,6 +99,34 @@ def test_a_bad_batch_keeps_no_good_one_out(bag: Any, project: Workspace) -> None
     assert [each.name.partition("-")[0] for each in (project.root / "data/dataset").glob("*d-*")] == ["good"]
     assert tags(project) == ["data/v1"]
     assert states(bag, "data_release") == RELEASED | {"announce": "skipped"}
+
+
+def test_a_batch_rejected_by_a_try_that_died_is_told(
+    bag: object, project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second try finds an empty inbox, and the run fails all the same; the next run does not tell of it again."""
+    assert bag  # Airflow's database is there
+    python, mark = tmp_path / "python", tmp_path / "died"
+    python.write_text(DIES_ONCE.format(python=sys.executable, mark=mark))
+    python.chmod(0o755)
+    monkeypatch.setenv("SEGLOOP_PYTHON", str(python))
+    dag = read_dag("data_release")
+    dag.get_task("inbox").retry_delay = timedelta(0)
+    deliver(project, "bad", mask=b"no image at all")
+    deliver(project, "good")
+    ran = run_dag(dag)
+    assert (ran.states, ran.tries["inbox"]) == (RELEASED | {"judge_batches": "failed"}, 2)
+    assert ran.facts("inbox")["rejected"] == ["bad"]
+    again = run_dag(dag)
+    assert (again.states, again.facts("inbox")["rejected"]) == (RELEASED | {"announce": "skipped"}, [])
+
+
+def test_a_bad_batch_is_told_though_the_release_fails(bag: Any, project: Workspace) -> None:
+    """What is wrong with the dataset as a whole does not hide it."""
+    deliver(project, "bad", mask=b"no image at all")
+    (project.root / "dvc.yaml").write_text("stages: {}\n")
+    found = states(bag, "data_release")
+    assert (found["validate"], found["release"], found["judge_batches"]) == ("failed", "upstream_failed", "failed")
 
 
 def test_a_release_made_by_hand_is_announced_with_the_next(bag: Any, project: Workspace) -> None:

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
-from dag_case import DONE, FAILED, NOT_REACHED, ROOT, SKIPPED, events, read_dag, run_dag
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from dag_case import DONE, FAILED, NOT_REACHED, ROOT, SKIPPED, events, read_dag, run_dag, run_event
 
 from orchestration import settings
+from orchestration.assets import RETRAIN
 
 pytestmark = [
     pytest.mark.e2e,
@@ -60,10 +62,14 @@ class Project:
         states = run_dag(self.dag).states
         return tuple(states[name] for name in AFTER_GATE)
 
-    def options(self, module: str) -> dict[str, str]:
+    def words(self, module: str) -> list[str]:
         """What a command was last given."""
         lines = [json.loads(line) for line in (self.root / "called.txt").read_text().splitlines()]
-        words = next(each[1:] for each in reversed(lines) if each[0] == f"pipeline.{module}")
+        return next(each[1:] for each in reversed(lines) if each[0] == f"pipeline.{module}")
+
+    def options(self, module: str) -> dict[str, str]:
+        """Likewise, where there is nothing but options with values."""
+        words = self.words(module)
         return dict(zip(words[::2], words[1::2], strict=True))
 
 
@@ -75,9 +81,11 @@ def project(bag: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         shutil.copy(ROOT / name, tmp_path)
     workspace = tmp_path / ".segloop/workspaces/k"
     workspace.mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", workspace)
     (tmp_path / "interpreter.py").write_text(INTERPRETER)
     python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S {tmp_path}/interpreter.py "$@"\n')
+    itself = f'[ "$1" = -m ] || exec {sys.executable} "$@"'  # what a task starts beside the commands
+    python.write_text(f'#!/bin/sh\n{itself}\nexec {sys.executable} -S {tmp_path}/interpreter.py "$@"\n')
     python.chmod(0o755)
     monkeypatch.setenv("SEGLOOP_ROOT", str(tmp_path))
     monkeypatch.setenv("SEGLOOP_PYTHON", str(python))
@@ -152,6 +160,27 @@ def test_a_version_is_announced_once_for_each_verdict(project: Project) -> None:
     project.say(gate=[0, {"version": project.root.name, "verdict": "passed", "gate_digest": "d2"}])
     assert project.states() == (DONE, DONE, DONE, FAILED, NOT_REACHED)
     assert events("candidate").count(project.root.name) == 2
+
+
+def test_a_retrain_event_trains_the_newest_release_once(project: Project) -> None:
+    """Its key names the evidence and no release; with everything as it was, another event has nothing to do."""
+    first = run_event(project.dag, RETRAIN, "drift-7")
+    assert project.words("workspace_make") == ["--owner", first.run.run_id, "--", "latest"]
+    assert set(first.states.values()) == {DONE}
+    again = run_event(project.dag, RETRAIN, "drift-8")
+    assert set(again.states.values()) == {SKIPPED}
+    assert project.words("workspace_make") == ["--owner", again.run.run_id, "--", "latest"]
+
+
+def test_a_run_with_nothing_to_do_says_why(project: Project) -> None:
+    """In the words of the command that found it out."""
+    workspace = str(project.root / ".segloop/workspaces/k")
+    project.say(workspace_make=[0, {"workspace": workspace, "said": "run k has finished, in version 4"}])
+    (project.root / "finished").touch()
+    begin = project.dag.get_task("begin")
+    begin.words, begin.options = ["latest"], {}
+    with pytest.raises(AirflowSkipException, match="Nothing to do: run k has finished, in version 4"):
+        begin.execute({"ti": None, "dag_run": SimpleNamespace(dag_id="training", run_id="r")})
 
 
 def test_a_parameter_that_does_not_exist_is_refused(project: Project) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from dag_case import DONE, FAILED, NOT_REACHED, SKIPPED, Ran, at_work, events, read_dag, run_dag
+from dag_case import DONE, FAILED, NOT_REACHED, SKIPPED, Ran, at_work, events, read_dag, run_dag, run_event
 from loop_case import PATIENCE_S, SIZE, prepare_project
 from mlflow import MlflowClient
 from release_case import add_batch, tags
@@ -17,6 +17,7 @@ from stack_case import RunningStack
 from tiny import tiny_items
 from workspace import Workspace, make_workspace
 
+from orchestration.assets import RETRAIN
 from pipeline.decisions.log import DecisionLog
 
 pytestmark = [
@@ -155,6 +156,13 @@ def test_the_same_release_again_is_nothing_to_do(project: Project, release: str)
     assert project.branches == before
     assert len(project.jobs) == 1
     assert events("candidate").count("1") == 1
+
+
+def test_a_retrain_event_with_everything_as_it_was_is_nothing_to_do(project: Project) -> None:
+    """The newest release was trained with this code and these params: the run that the event made is skipped."""
+    before = project.branches
+    assert run_event(project.dag, RETRAIN, "drift-7").states == dict.fromkeys(project.first.states, SKIPPED)
+    assert (project.branches, len(project.jobs)) == (before, 1)
 
 
 def test_a_release_that_does_not_exist_fails_at_once(project: Project) -> None:

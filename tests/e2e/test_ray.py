@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
-from job_case import JOBS, until
+from job_case import JOBS, Project, make_project, until
 from tile_folder import write_tiles
 from workspace import ROOT
 
@@ -81,18 +82,26 @@ def alive(folder: str) -> list[psutil.Process]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A cluster of one node with two cores, that answers only to its token."""
+    with running(Cluster(f"http://127.0.0.1:{free_port()}", secrets.token_hex(32))) as cluster:
+        yield cluster
+
+
+@contextmanager
+def running(cluster: Cluster) -> Iterator[Cluster]:
+    """Starts the head of a cluster, and ends it."""
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets have short names, so pytest's folder is too deep
-    port, token = free_port(), secrets.token_hex(32)
+    port, token = int(cluster.address.rpartition(":")[2]), cluster.token
     words = [
         "--head", f"--port={free_port()}", f"--dashboard-port={port}", "--dashboard-host=127.0.0.1", "--num-cpus=2",
-        "--object-store-memory=80000000", f"--temp-dir={folder}", "--disable-usage-stats", "--block",
+        f"--dashboard-agent-listen-port={free_port()}", "--object-store-memory=80000000", f"--temp-dir={folder}",
+        "--disable-usage-stats", "--block",
     ]  # fmt: skip
     ray = str(Path(sys.executable).with_name("ray"))
     with subprocess.Popen([ray, "start", *words], env=_environment(token), stdout=subprocess.DEVNULL) as process:
         try:
             until(lambda: _answers(port) or process.poll() is not None, "Ray's dashboard", 180)
             assert process.poll() is None
-            yield Cluster(f"http://127.0.0.1:{port}", token)
+            yield cluster
         finally:
             process.terminate()
             process.wait(timeout=60)
@@ -234,6 +243,98 @@ def test_a_cancelled_job_ends_with_its_processes(training: Training) -> None:
     assert training.job("cancel").strip().endswith("train: cancelled")
     until(lambda: not alive(str(training.machine(1))), "the end of the job's processes")
     assert [*training.remote.glob("segloop/**/*.*")] == []
+
+
+@dataclass(frozen=True)
+class Small(Project):
+    """A project whose training is a script, submitted to a cluster.
+
+    Attributes:
+        cluster: Which one.
+    """
+
+    cluster: Cluster
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What commands find."""
+        return super().environment | _environment(self.cluster.token) | {"RAY_ADDRESS": self.cluster.address}
+
+
+def small(folder: Path, cluster: Cluster, script: str = "") -> Small:
+    """A project whose training waits after its second epoch, submitted, and found waiting.
+
+    Args:
+        folder: Where it is made.
+        cluster: Where it runs.
+        script: What stands at the beginning of the training.
+    """
+    project = Small(make_project(folder).root, cluster)
+    learn = project.root / "learn.py"
+    learn.write_text(script + learn.read_text())
+    ray = JOBS["ray"] | {"work": str(folder / "machine"), "python": sys.executable, "env": ["HOLD", "PYTHONPATH"]}  # type: ignore[operator]
+    project.set_params(jobs={"launcher": "ray", "ray": ray})
+    project.hold.touch()
+    code, said = project.job("submit", "train")
+    assert code == 0, said
+    return project
+
+
+def store(project: Small) -> list[Path]:
+    """The checkpoints on the machine that trains."""
+    return list((project.root.parent / "machine").glob("*/code/.segloop/training/one/last.ckpt"))
+
+
+SLOW_END = """
+import pathlib, signal, sys, time
+def leave(*_):
+    time.sleep(6)
+    pathlib.Path(__file__).parents[2].joinpath("whole").touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, leave)
+"""
+
+
+def test_a_training_may_take_a_while_to_end(cluster: Cluster, tmp_path: Path) -> None:
+    """Longer than Ray's own three seconds: what a training does on SIGTERM is done before it is killed."""
+    project = small(tmp_path, cluster, SLOW_END)
+    until(lambda: [file for file in store(project) if file.read_text() == "2"], "the second epoch", 180)
+    assert project.job("cancel", "train")[1].strip() == "train: cancelled"
+    assert (tmp_path / "machine/whole").exists()
+
+
+def test_a_job_that_another_run_follows_is_not_given_up(cluster: Cluster, tmp_path: Path) -> None:
+    """The follower's lock lies with the job, on Ray as on this machine; when nobody follows it, it is ended."""
+    project = small(tmp_path, cluster)
+    until(lambda: store(project), "the first epoch", 180)
+    command = (sys.executable, "-m", "pipeline.job_follow", "train")
+    with project.start(*command) as follower:
+        assert follower.stdout
+        while "epoch 2" not in follower.stdout.readline():
+            assert follower.poll() is None
+        assert "left alone" in project.job("cancel", "train", "--unless-followed", "1")[1]
+        follower.terminate()
+    assert "train: cancelled" in project.job("cancel", "train", "--unless-followed", "1")[1]
+
+
+def test_a_job_that_went_with_its_cluster_is_an_outage(tmp_path: Path) -> None:
+    """A new head at the same address knows nothing of it: that is no success, and the next attempt goes on."""
+    cluster = Cluster(f"http://127.0.0.1:{free_port()}", secrets.token_hex(32))
+    with running(cluster):
+        project = small(tmp_path, cluster)
+        follower = project.start(sys.executable, "-m", "pipeline.job_follow", "train")
+        until(lambda: store(project), "the first epoch", 180)
+    _take_away(tmp_path / "machine")
+    with running(cluster):
+        said = follower.communicate(timeout=180)[0]
+        assert follower.returncode == 3, said
+        assert "is not known" in said
+        assert project.job("follow", "train")[0] == 3
+        project.hold.unlink()
+        assert "started attempt 1" in project.job("submit", "train")[1]
+        code, said = project.job("follow", "train")
+        assert code == 0, said
+        assert "starts after epoch" in said
 
 
 def test_a_cluster_that_is_away_is_an_outage(training: Training) -> None:

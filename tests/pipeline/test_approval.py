@@ -1,6 +1,7 @@
 """What the DAG's task shows a reviewer, and what the task after the answer gets from the promoter."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 import yaml
 from promoter_case import RUN, add_section, airflow_pages, answers, asked, enter_workspace, served
 
-from pipeline import approval, dossier, gate, promotion_ask, verify
+from pipeline import approval, dossier, gate, promote, promotion_ask, verify
 from pipeline.approval_text import Question
-from pipeline.errors import UserError, VerdictError
+from pipeline.errors import OutageError, UserError, VerdictError
 from pipeline.promotions.app import make_app
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -79,3 +80,45 @@ def test_nobody_is_asked_about_what_may_not_be_reviewed() -> None:
         gate.main("2")
     with pytest.raises(UserError, match="is blocked, so a review is not possible"):
         approval.main("2")
+
+
+def _another_holdout() -> None:
+    file = Path("data/holdout.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"digest": "0" * 64}))
+
+
+def _other_settings() -> None:
+    sections = yaml.safe_load(Path("params.yaml").read_text())
+    sections["gate"]["miou"] = 0.11
+    Path("params.yaml").write_text(yaml.safe_dump(sections))
+
+
+def _another_champion() -> None:
+    gate.main("2")
+    promote.main("2", force=True, note="the fleet stands still")
+
+
+@pytest.mark.parametrize("change", [_another_holdout, _other_settings, _another_champion])
+def test_nobody_is_asked_about_a_verdict_that_no_longer_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]
+) -> None:
+    """The promoter would refuse the answer: the command fails as a verdict does, and says what to run."""
+    change()
+    file = tmp_path / "outcome.json"
+    monkeypatch.setenv("SEGLOOP_OUTCOME", str(file))
+    remedy = (
+        r"gate is void.*Run `segloop gate 1 --again`\. Then start a new run of the DAG `promotion` about version 1\."
+    )
+    with pytest.raises(VerdictError, match=remedy):
+        approval.main("1")
+    assert not file.exists()
+
+
+def test_a_holdout_that_is_being_rebuilt_is_an_outage() -> None:
+    """Whether the verdict holds cannot be told then: the task is tried again, and asks once it is there."""
+    holdout = Path("data/holdout.json")
+    holdout.rename("aside.json")
+    with pytest.raises(OutageError, match=r"cannot be told now: There is no data/holdout\.json"):
+        approval.main("1")
+    Path("aside.json").rename(holdout)
+    approval.main("1")

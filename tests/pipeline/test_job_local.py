@@ -14,6 +14,8 @@ import psutil
 import pytest
 from job_case import Project, make_project, until
 
+from pipeline.command import BUG
+from pipeline.jobs.launcher import VERDICT, meant
 from pipeline.jobs.processes import Leader, members, myself
 
 pytestmark = pytest.mark.e2e  # DVC's commands take a second or two each
@@ -218,12 +220,27 @@ def test_a_job_waits_for_a_slot_and_can_be_cancelled_meanwhile(project: Project)
     assert (code, "epoch 4" in said) == (0, True), said
 
 
-@pytest.mark.parametrize("code", [1, 2, 3])
-def test_the_exit_code_is_the_stages_own(project: Project, code: int) -> None:
+@pytest.mark.parametrize(("end", "code"), [("verdict", 1), (2, 2), (3, 3)])
+def test_the_exit_code_is_the_stages_own(project: Project, end: object, code: int) -> None:
     """What the stage exits with is what `follow` exits with, though DVC has one code for all."""
-    project.set_params(train={"fails_with": code})
+    project.set_params(train={"fails_with": end})
     project.job("submit", "train")
     assert project.job("follow", "train")[0] == code
+    assert (project.told.get("ended") == "verdict") == (code == 1)
+
+
+@pytest.mark.parametrize("code", [1, VERDICT])
+def test_a_crash_in_a_job_is_no_verdict(project: Project, code: int) -> None:
+    """The stage did not say that it had judged: `follow` exits as after a bug, which is tried again."""
+    project.set_params(train={"fails_with": code})
+    project.job("submit", "train")
+    assert project.job("follow", "train")[0] == BUG
+    assert "ended" not in project.told
+
+
+def test_a_job_that_cannot_begin_gives_no_verdict() -> None:
+    """Python exits with 1 where the project's packages are not to be had on the job's side."""
+    assert [meant(code) for code in (1, VERDICT, 2, 3, 137)] == [BUG, 1, 2, 3, 137]
 
 
 def test_stale_inputs_are_refused(project: Project) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -305,6 +305,72 @@ def test_an_outage_is_no_refusal(pages: Pages) -> None:
     with pytest.raises(OutageError, match="does not answer"):
         whole.take(RUN)
     assert whole.take(RUN).outcome == "promoted"
+
+
+def _away(file: str) -> None:
+    Path(file).rename("aside")
+
+
+def _damaged(file: str) -> None:
+    shutil.copy(file, "aside")
+    Path(file).write_text('{"digest')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file"),
+    [
+        (_away, "data/holdout.json"),  # so it is while `dvc repro prepare` runs
+        (_damaged, "data/holdout.json"),
+        (_away, "data/taxonomy.yaml"),
+        (_damaged, "params.yaml"),
+        (_damaged, "data/reviewers.yaml"),
+        (_away, "../home/.config/segloop/airflow.password"),
+    ],
+)
+def test_what_is_wrong_around_the_promoter_is_no_refusal(pages: Pages, spoil: Callable[[str], None], file: str) -> None:
+    """A file that is missing or damaged says nothing of an honest answer, which is taken once it is back."""
+    pages.add(asked(asking()))
+    whole = answers()
+    spoil(file)
+    with pytest.raises(OutageError, match="The answer stands; it is taken once that is mended"):
+        whole.take(RUN)
+    Path("aside").rename(file)
+    assert kinds() == ["gate"]
+    assert whole.take(RUN).outcome == "promoted"
+
+
+@pytest.mark.parametrize("status", [401, 403, 418])
+def test_an_account_without_rights_is_no_refusal(pages: Pages, status: int) -> None:
+    """Whoever runs Airflow mends that; the answer in it is what it is."""
+    pages.add(asked(asking()))
+    whole = answers()
+    pages.refuses = [status] * 4
+    with pytest.raises(OutageError, match=f"status {status}"):
+        whole.take(RUN)
+    pages.refuses = []
+    assert whole.take(RUN).outcome == "promoted"
+
+
+@pytest.mark.parametrize("version", [2, 99])
+def test_a_run_about_a_version_that_was_never_judged_is_refused(pages: Pages, version: int) -> None:
+    """Asking again would mend nothing, whether or not there is such a version."""
+    pages.add(asked(asking()), version)
+    answer = answers().take(RUN)
+    assert (answer.outcome, f"version {version} was never judged" in answer.reason) == ("refused", True)
+
+
+def test_an_answer_about_a_version_that_its_gate_has_blocked_since_is_refused(pages: Pages) -> None:
+    """A rejection as well as an approval: it has no place where the version stands."""
+    sections = yaml.safe_load(Path("params.yaml").read_text())
+    sections["gate"]["miou"] = 1.0
+    Path("params.yaml").write_text(yaml.safe_dump(sections))
+    with pytest.raises(VerdictError):
+        gate.main("1", again=True)
+    for name, option in (("yes", "Approve"), ("no", "Reject")):
+        pages.add(asked(asking(), name, chosen_options=[option]))
+        answer = answers().take(name)
+        assert (answer.outcome, "is blocked, so a review is not possible" in answer.reason) == ("refused", True)
+    assert kinds() == ["gate", "gate"]
 
 
 def test_the_dossiers_address_is_part_of_the_question(pages: Pages) -> None:
