@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ TRIGGERED_BY = "SEGLOOP_TRIGGERED_BY"  # likewise: the account of whoever starte
 DVC_FAILED = 255  # behind it stands the exit code of a stage, which DVC tells in words only
 STAGE_FAILED = re.compile(r"failed to run: .*, exited with (\d+)\s*$")
 TETHER = Path(__file__).with_name("tether.py")
+
+
+class FailedVerdict(AirflowFailException):
+    """A command has judged, and found wanting."""
 
 
 class Command(BaseOperator):
@@ -89,17 +94,26 @@ class Command(BaseOperator):
         self.addresses |= {name: url for name, url in self.see.items() if url.startswith(("http://", "https://"))}
         words = list(filter(None, self.words))
         behind = ["--", *words] if words else []  # what a run is given may begin with a dash
-        facts = self.run(self.module, [*given(self.options, self.lists, self.flags), *behind], accept=self.accept)
+        try:
+            facts = self.run(self.module, [*given(self.options, self.lists, self.flags), *behind], accept=self.accept)
+        except FailedVerdict:
+            self._publish({}, context)  # what was judged is what somebody will want to look at
+            raise
         if missing := [name for name in self.tells if name not in facts]:
             raise AirflowFailException(f"{self.module} did not say what it was run for: {', '.join(missing)}.")
-        place = self.place()
         self.addresses |= {name: str(facts[fact]) for name, fact in self.link.items() if facts.get(fact)}
-        self.addresses |= reports.publish(
-            place, {name: path.format_map(facts) for name, path in self.publish.items()}, context
-        )
+        self._publish(facts, context)
         if self.done_when and facts.get(self.done_when):
             raise AirflowSkipException(f"Nothing to do: {facts.get('said') or self.done_when}")
         return facts
+
+    def _publish(self, facts: Mapping[str, Any], context: Context) -> None:
+        """Puts reports where people can look at them; those whose place an untold fact names are left out."""
+        wanted = {}
+        for name, path in self.publish.items():
+            with suppress(KeyError):
+                wanted[name] = path.format_map(facts)
+        self.addresses |= reports.publish(self.place(), wanted, context)
 
     def enter(self, context: Context) -> None:
         """Takes from the run who started it, and refuses parameters that nobody reads."""
@@ -144,8 +158,8 @@ class Command(BaseOperator):
         meant = code != FAILED_VERDICT or facts.items() >= VERDICT.items()
         if code and not (code in accept and meant):
             text = f"{module} ended with exit code {code}; its own words stand above."
-            at_once = code in {FAILED_VERDICT, USERS_MISTAKE} and meant
-            raise (AirflowFailException if at_once else AirflowException)(text)
+            at_once = {FAILED_VERDICT: FailedVerdict, USERS_MISTAKE: AirflowFailException} if meant else {}
+            raise at_once.get(code, AirflowException)(text)
         return facts
 
     def detach(self, module: str, words: Sequence[str]) -> None:

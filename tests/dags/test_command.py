@@ -244,6 +244,17 @@ def test_addresses_that_another_task_found_are_links(folder: Path) -> None:
     assert links == {"MLflow run": "https://mlflow/#/runs/1", "MLflow version": "", "Bad": ""}
 
 
+def test_a_failed_verdict_leaves_its_reports(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is told that a dataset was refused looks at why."""
+    monkeypatch.setenv("SEGLOOP_REPORTS_URL", "http://127.0.0.1:9")
+    (folder / "docs").mkdir()
+    task = command(folder, 1, publish={"Data Docs": "docs", "Dossier": "{where}"})
+    with pytest.raises(AirflowFailException):
+        task.execute(CONTEXT)
+    links = [link.get_link(task, ti_key=None) for link in task.operator_extra_links]
+    assert links == ["http://127.0.0.1:9/training/manual__2026-01-01T00-00-00-00-00/docs/", ""]
+
+
 def test_reports_are_published_under_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The link of a task leads to a copy of what it made, which a later run does not overwrite."""
     monkeypatch.setenv("SEGLOOP_REPORTS_URL", "http://127.0.0.1:9")
