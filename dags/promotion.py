@@ -18,7 +18,7 @@ with declare(
     "promotion",
     doc=__doc__,
     schedule=PartitionedAssetTimetable(assets=CANDIDATE),
-    is_paused_upon_creation=False,  # an event that comes while it is paused is lost
+    is_paused_upon_creation=False,  # an event that finds it paused is lost
     tags=["model", "review"],
     params={
         "version": Param(

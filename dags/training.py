@@ -40,7 +40,7 @@ with declare(
     "training",
     doc=__doc__,
     schedule=PartitionedAssetTimetable(assets=DATASET | RETRAIN),
-    is_paused_upon_creation=False,  # an event that comes while it is paused is lost
+    is_paused_upon_creation=False,  # an event that finds it paused is lost
     tags=["model"],
     max_active_runs=settings.loop()["trainings_at_once"],
     params={
@@ -96,7 +96,7 @@ with declare(
         for name in stages()
     }
     for name, before in stages().items():
-        [begin, *(tasks[each] for each in before)] >> tasks[name]
+        ([tasks[each] for each in before] or begin) >> tasks[name]  # one edge each, for whoever reads the graph
 
     track = Command(
         task_id="track",
