@@ -19,6 +19,7 @@ with declare(
     doc=__doc__,
     schedule=PartitionedAssetTimetable(assets=CANDIDATE),
     is_paused_upon_creation=False,  # an event that finds it paused is lost
+    max_active_runs=1000,  # questions wait for people at no cost; the event of a run that cannot start is unreadable
     tags=["model", "review"],
     params={
         "version": Param(
