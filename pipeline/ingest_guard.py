@@ -36,7 +36,7 @@ def refuse_stage_outs(places: list[Path], workspace: Path) -> None:
         for stage, out in outs:
             if place.resolve().is_relative_to(out):
                 raise UserError(
-                    f"{place} would be in what stage {stage} makes, which would delete it; "
+                    f"{place} would lie in what is made by stage {stage}, which would delete it; "
                     "set dataset.path: data/dataset and dataset.splits: data/splits.csv in params.yaml, or run "
                     "`segloop use` with a folder whose params say so, or name another --dataset and --splits.",
                 )

@@ -123,4 +123,4 @@ def test_a_ledger_that_a_stage_makes_is_refused(workspace: Path, capsys: pytest.
     """A stage would write over the move."""
     (workspace / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"made": {"cmd": "x", "outs": [str(LEDGER)]}}}))
     assert resplit("g0", "--to", "val", "--note", "n") == 2
-    assert "in what stage made makes" in capsys.readouterr().err
+    assert "made by stage made" in capsys.readouterr().err
