@@ -232,7 +232,7 @@ def test_people_see_graph_question_and_links_in_a_browser(loop: Loop, second: Se
     asked = f"/dags/promotion/runs/{second.promotion}/tasks/approve/required_actions"
     with reviewers_page(loop, browser) as page:
         seen = {
-            "question": shown(page, asked, "Approve"),
+            "question": shown(page, asked, "passed its gate"),
             "graph": shown(page, f"/dags/training/runs/{training}", "evaluate"),
             "links": shown(page, f"/dags/training/runs/{training}/tasks/validate/details", "Data Docs"),
         }
